@@ -1,0 +1,25 @@
+# Options of every target of ours, carried by litecluster_options.
+add_library(litecluster_options INTERFACE)
+target_compile_options(litecluster_options INTERFACE
+  -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast
+  -Wextra-semi -Woverloaded-virtual -Wcast-align -Wformat=2)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(litecluster_options INTERFACE -Wthread-safety -Wimplicit-fallthrough)
+endif()
+if(LITECLUSTER_FAULT_POINTS)
+  target_compile_definitions(litecluster_options INTERFACE LITECLUSTER_FAULT_POINTS=1)
+endif()
+if(LITECLUSTER_SANITIZERS)
+  add_compile_options(-fsanitize=${LITECLUSTER_SANITIZERS} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${LITECLUSTER_SANITIZERS})
+endif()
+if(LITECLUSTER_COVERAGE)
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+  add_link_options(-fprofile-instr-generate)
+endif()
+
+find_program(LITECLUSTER_CCACHE ccache)
+if(LITECLUSTER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LITECLUSTER_CCACHE})
+endif()

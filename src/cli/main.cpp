@@ -1,0 +1,24 @@
+// Entry point of the program `litecluster`.
+#include "cli/commands.hpp"
+
+int main(int argc, char** argv) {
+  using litecluster::cli::ExitStatus;
+  CLI::App program("High availability for SQLite applications over NATS JetStream", "litecluster");
+  program.set_version_flag("--version", "litecluster " LITECLUSTER_VERSION);
+  program.require_subcommand(1);
+
+  litecluster::cli::CommonOptions common;
+  ExitStatus exit_status = ExitStatus::fine;
+  litecluster::cli::CommandLine line{program, common, exit_status};
+  litecluster::cli::add_ltx_commands(line);
+
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help and --version end the parse this way
+    return program.exit(success);
+  } catch (const CLI::ParseError& error) {
+    program.exit(error);
+    return static_cast<int>(ExitStatus::usage);
+  }
+  return static_cast<int>(exit_status);
+}
