@@ -1,0 +1,82 @@
+# Two commands do everything on a fresh Debian 12: `make demo` and `make test`.
+# Both install what is missing first (scripts/bootstrap). The rest are separate, longer campaigns.
+JOBS ?= $(shell nproc)
+SEEDS ?= 1000000
+MINUTES ?= 60
+SECONDS_PER_TARGET ?= 60
+
+.PHONY: help build test test-unit demo bench sim chaos fuzz asan tsan coverage partners \
+        format format-check tidy layers install clean
+
+help:
+	@echo "make demo      build, then show the whole thing at work on this machine"
+	@echo "make test      build and run every test"
+	@echo "make bench     figures of docs/benchmarks.md (release build)"
+	@echo "make sim       simulator, SEEDS=$(SEEDS)"
+	@echo "make chaos     faults on real processes, MINUTES=$(MINUTES)"
+	@echo "make fuzz      every fuzz target, SECONDS_PER_TARGET=$(SECONDS_PER_TARGET)"
+	@echo "make asan|tsan tests under the sanitizers (clang)"
+	@echo "make coverage  line coverage per layer (clang)"
+	@echo "make partners  fetch the optional test partners (genuine Litestream, a current nats-server, npm clients)"
+	@echo "make format | format-check | tidy | layers | install | clean"
+
+build/debug/build.ninja: CMakePresets.json
+	@scripts/bootstrap test
+	@cmake --preset debug > /dev/null
+
+build: build/debug/build.ninja
+	@scripts/bootstrap test
+	@cmake --build --preset debug -j $(JOBS)
+
+test: build
+	@scripts/optional-partners || true
+	ctest --preset debug -j $(JOBS)
+
+test-unit: build
+	ctest --preset debug -j $(JOBS) -L unit
+
+demo: build
+	@scripts/demo
+
+bench:
+	@scripts/bootstrap test
+	@cmake --preset release > /dev/null && cmake --build --preset release -j $(JOBS)
+	@scripts/bench
+
+sim: build
+	@scripts/simulate $(SEEDS)
+
+chaos: build
+	@scripts/chaos $(MINUTES)
+
+fuzz:
+	@scripts/bootstrap check
+	@cmake --preset fuzz > /dev/null && cmake --build --preset fuzz -j $(JOBS)
+	@scripts/fuzz $(SECONDS_PER_TARGET)
+
+asan tsan:
+	@scripts/bootstrap check
+	@cmake --preset $@ > /dev/null && cmake --build --preset $@ -j $(JOBS)
+	ctest --preset $@ -j $(JOBS)
+
+coverage:
+	@scripts/bootstrap check
+	@cmake --preset coverage > /dev/null && cmake --build --preset coverage -j $(JOBS)
+	@scripts/coverage
+
+partners:
+	@scripts/bootstrap test
+	@scripts/optional-partners
+
+format format-check tidy:
+	@scripts/bootstrap check
+	@scripts/$@
+
+layers:
+	@scripts/check-layers
+
+install: build
+	cmake --install build/debug
+
+clean:
+	rm -rf build
