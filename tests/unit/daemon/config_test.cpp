@@ -1,0 +1,138 @@
+#include "daemon/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace litecluster::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr const char* whole_file = R"(
+cluster: myapp
+node: node-1
+nats:
+  urls: [nats://a:4222, nats://b:4222]
+  tls: { ca_file: /etc/ca.pem }
+sqlite:
+  path: /data/app.db
+  snapshot_interval: 30m
+  compaction_levels:
+    - { level: 0 }
+    - { level: 1, interval: 10s }
+    - { level: 2, interval: 5m }
+lease_ttl: 4s
+heartbeat: 1s
+labels: { zone: a, rack: "7" }
+backend:
+  command: [/usr/bin/app, --db, /data/app.db]
+  environment: { MODE: production }
+  health: { http: "http://127.0.0.1:8080/health" }
+hooks:
+  on_active: /usr/bin/notify leader
+)";
+
+Error error_of(const std::string& yaml) {
+  Config config;
+  const auto read = read_yaml(config, yaml, "test.yaml");
+  return read ? Error(ErrorCode::internal, "", "", "accepted") : read.error();
+}
+
+TEST(Config, ReadsAWholeFile) {
+  Config config;
+  const auto read = read_yaml(config, whole_file, "test.yaml");
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(config.app.cluster, "myapp");
+  EXPECT_THAT(config.app.nats.urls, ElementsAre("nats://a:4222", "nats://b:4222"));
+  EXPECT_EQ(config.app.nats.tls.ca_file, "/etc/ca.pem");
+  ASSERT_TRUE(config.app.sqlite);
+  EXPECT_EQ(config.app.sqlite->snapshot_interval, 30min);
+  ASSERT_EQ(config.app.sqlite->compaction_levels.size(), 2U);
+  EXPECT_EQ(config.app.sqlite->compaction_levels[1].level, 2);
+  EXPECT_EQ(config.app.sqlite->compaction_levels[1].interval, 5min);
+  EXPECT_EQ(config.app.labels.at("rack"), "7");
+  EXPECT_THAT(config.app.backend->command, ElementsAre("/usr/bin/app", "--db", "/data/app.db"));
+  EXPECT_EQ(config.app.backend->environment.at("MODE"), "production");
+  EXPECT_THAT(config.hooks.at("on_active"), ElementsAre("/usr/bin/notify", "leader"));
+  EXPECT_TRUE(validate(config)) << validate(config).error().message();
+}
+
+TEST(Config, DbIsAnAliasOfSqliteAndMayBeJustAPath) {
+  for (const char* yaml : {"db: /data/app.db", "sqlite: /data/app.db", "db: { path: /data/app.db }"}) {
+    Config config;
+    ASSERT_TRUE(read_yaml(config, yaml, "test.yaml"));
+    EXPECT_EQ(config.app.sqlite->path, "/data/app.db") << yaml;
+  }
+}
+
+TEST(Config, AnUnknownKeyIsRefusedWithItsLineAndTheNearestKnownOne) {
+  const Error error = error_of("cluster: a\nsqlite:\n  snapshot_intervall: 1h\n");
+  EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+  EXPECT_THAT(error.message(), HasSubstr("test.yaml:3"));
+  EXPECT_THAT(error.message(), HasSubstr("did you mean 'sqlite.snapshot_interval'?"));
+  EXPECT_THAT(error_of("clutser: a").message(), HasSubstr("did you mean 'cluster'?"));
+  EXPECT_THAT(error_of("sqlite: {compaction_levels: [{levl: 1, interval: 1s}]}").message(),
+              HasSubstr("unknown key"));
+}
+
+TEST(Config, AWrongValueIsRefusedWithWhatWouldBeAccepted) {
+  EXPECT_THAT(error_of("lease_ttl: soon").message(), HasSubstr("lease_ttl: 'soon' is not a duration"));
+  EXPECT_THAT(error_of("mode: both").message(), HasSubstr("one of active_passive, pool, ring"));
+  EXPECT_THAT(error_of("sqlite: [a, b]").message(), HasSubstr("takes keys below it"));
+  EXPECT_THAT(error_of("lease_ttl: [1s, 2s]").message(), HasSubstr("takes one value"));
+  EXPECT_THAT(error_of("sqlite: {compaction_levels: [{level: 9, interval: 1s}]}").message(),
+              HasSubstr("1 to 8"));
+  EXPECT_THAT(error_of("cluster: a\ncluster: b").message(), HasSubstr("given twice"));
+}
+
+TEST(Config, BrokenYamlIsAnErrorWithItsLine) {
+  EXPECT_THAT(error_of("cluster: a\nnode: [").message(), HasSubstr("test.yaml:"));
+  EXPECT_THAT(error_of("just text").message(), HasSubstr("not a map"));
+}
+
+TEST(Config, TheEnvironmentOverridesAndRefusesUnknownNames) {
+  Config config;
+  ASSERT_TRUE(read_environment(
+      config, {"LITECLUSTER_NODE=n2", "LITECLUSTER_NATS_URLS=nats://a:1,nats://b:2",
+               "LITECLUSTER_SQLITE_COMPACTION_LEVELS=1=10s,2=5m", "HOME=/root", "LITECLUSTER_FAULT=x=kill"}));
+  EXPECT_EQ(config.app.node, "n2");
+  EXPECT_EQ(config.app.nats.urls.size(), 2U);
+  EXPECT_EQ(config.app.sqlite->compaction_levels.size(), 2U);
+  EXPECT_FALSE(read_environment(config, {"LITECLUSTER_NOED=n2"}));
+}
+
+TEST(Config, EveryKeyHasHelpAndItsOwnFlagAndVariable) {
+  std::set<std::string> flags;
+  std::set<std::string> variables;
+  for (const ConfigKey& key : config_keys()) {
+    EXPECT_FALSE(key.help.empty()) << key.name;
+    EXPECT_TRUE(flags.insert(key.flag()).second) << key.name;
+    EXPECT_TRUE(variables.insert(key.environment_variable()).second) << key.name;
+  }
+}
+
+TEST(Config, ValidateRefusesWhatCannotWorkTogether) {
+  Config good;
+  ASSERT_TRUE(read_yaml(good, whole_file, "test.yaml"));
+  const auto refused = [&](const auto& change) {
+    Config config = good;
+    change(config);
+    return !validate(config).has_value();
+  };
+  EXPECT_TRUE(refused([](Config& config) { config.app.cluster = "my.app"; }));
+  EXPECT_TRUE(refused([](Config& config) { config.app.node.clear(); }));
+  EXPECT_TRUE(refused([](Config& config) { config.app.lease_ttl = 999ms; }));
+  EXPECT_TRUE(refused([](Config& config) { config.app.heartbeat = 2s; }));
+  EXPECT_TRUE(refused([](Config& config) { config.app.sqlite->replica = config.app.sqlite->path; }));
+  EXPECT_TRUE(refused([](Config& config) { config.app.mode = Mode::ring; }));
+  EXPECT_TRUE(refused([](Config& config) { config.app.backend->systemd_unit = "app.service"; }));
+  EXPECT_TRUE(
+      refused([](Config& config) { config.app.vip = Vip{.address = "10.0.0.1/24", .interface = ""}; }));
+}
+
+}  // namespace
+}  // namespace litecluster::daemon
