@@ -5,6 +5,8 @@
 
 #include <set>
 
+#include "base/file.hpp"
+
 namespace litecluster::daemon {
 namespace {
 
@@ -112,6 +114,15 @@ TEST(Config, EveryKeyHasHelpAndItsOwnFlagAndVariable) {
     EXPECT_FALSE(key.help.empty()) << key.name;
     EXPECT_TRUE(flags.insert(key.flag()).second) << key.name;
     EXPECT_TRUE(variables.insert(key.environment_variable()).second) << key.name;
+  }
+}
+
+TEST(Config, TheDocumentationNamesEveryKeyWithItsMeaning) {
+  const auto page =
+      base::read_file(std::filesystem::path(LITECLUSTER_SOURCE_DIR) / "docs/configuration.md", 1U << 20U);
+  ASSERT_TRUE(page);
+  for (const ConfigKey& key : config_keys()) {
+    EXPECT_THAT(base::as_text(*page), HasSubstr("| `" + key.name + "` | " + key.help + " |"));
   }
 }
 
