@@ -1,0 +1,44 @@
+// What a follower does next, given the log as it is known and the replica's position. Pure.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <litecluster/error.hpp>
+#include <litecluster/types.hpp>
+
+#include "log/log_view.hpp"
+
+namespace litecluster::replication {
+
+/// Nothing: the replica is at the end of the log.
+struct UpToDate {};
+
+/// Objects that continue the replica, in order.
+struct ApplyObjects {
+  std::vector<log::Object> objects;
+};
+
+/// The replica has to start again from a complete state.
+struct Reseed {
+  std::vector<log::Object> objects;
+  std::string reason;
+};
+
+/// No way leads on from here now; what arrives later may open one.
+struct Stuck {
+  Error reason;
+};
+
+using FollowWork = std::variant<UpToDate, ApplyObjects, Reseed, Stuck>;
+
+/// Raw objects are taken one by one, without a plan, while no more than this many are missing.
+inline constexpr std::size_t raw_objects_ahead_max = 256;
+
+/// `applied`: 0 for a replica without content. `trusted`: false when the replica's content cannot be vouched
+/// for (quarantined), which forces a new start.
+[[nodiscard]] FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted);
+
+}  // namespace litecluster::replication

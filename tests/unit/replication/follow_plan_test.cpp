@@ -1,0 +1,86 @@
+#include "replication/follow_plan.hpp"
+
+#include <gtest/gtest.h>
+
+namespace litecluster::replication {
+namespace {
+
+class FollowPlan : public testing::Test {
+ protected:
+  void put(int level, std::uint64_t min, std::uint64_t max) {
+    log::Object object;
+    object.name = {level, Txid(min), Txid(max)};
+    object.size = 1000;
+    object.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
+    object.sequence = Revision(++sequence);
+    ASSERT_TRUE(view.put(object));
+  }
+  void put_raw(std::uint64_t from, std::uint64_t to) {
+    for (std::uint64_t txid = from; txid <= to; ++txid) put(0, txid, txid);
+  }
+
+  log::LogView view;
+  std::uint64_t sequence = 0;
+};
+
+TEST_F(FollowPlan, AnEmptyReplicaOfAnEmptyLogIsUpToDate) {
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(0), true)));
+}
+
+TEST_F(FollowPlan, TakesRawObjectsOneByOneWhileTheyFollow) {
+  put_raw(1, 10);
+  const auto work = plan_follow(view, Txid(7), true);
+  const auto* apply = std::get_if<ApplyObjects>(&work);
+  ASSERT_NE(apply, nullptr);
+  ASSERT_EQ(apply->objects.size(), 3U);
+  EXPECT_EQ(apply->objects.front().name, log::ObjectName::raw(Txid(8)));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(10), true)));
+}
+
+TEST_F(FollowPlan, BridgesAHoleInTheRawLogByACompactedObject) {
+  put(1, 1, 8);
+  put_raw(9, 10);
+  const auto work = plan_follow(view, Txid(5), true);
+  const auto* apply = std::get_if<ApplyObjects>(&work);
+  ASSERT_NE(apply, nullptr);
+  EXPECT_EQ(apply->objects.front().name, (log::ObjectName{1, Txid(1), Txid(8)}));
+  EXPECT_EQ(apply->objects.back().name.max, Txid(10));
+}
+
+TEST_F(FollowPlan, ReseedsWhenTheLogNoLongerReachesBack) {
+  put(9, 1, 20);
+  put_raw(21, 22);
+  const auto work = plan_follow(view, Txid(5), true);
+  const auto* again = std::get_if<Reseed>(&work);
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(again->objects.front().name.level, log::snapshot_level);
+  EXPECT_EQ(again->objects.back().name.max, Txid(22));
+}
+
+TEST_F(FollowPlan, AStandbyAheadOfTheNewestSnapshotSimplyGoesOn) {
+  put(9, 1, 20);
+  put_raw(15, 30);
+  const auto work = plan_follow(view, Txid(29), true);
+  const auto* apply = std::get_if<ApplyObjects>(&work);
+  ASSERT_NE(apply, nullptr);
+  EXPECT_EQ(apply->objects.size(), 1U);
+}
+
+TEST_F(FollowPlan, AQuarantinedReplicaIsReseededEvenAtTheEnd) {
+  put_raw(1, 3);
+  EXPECT_TRUE(std::holds_alternative<Reseed>(plan_follow(view, Txid(3), false)));
+}
+
+TEST_F(FollowPlan, IsStuckWhereTheLogEndsBeforeTheReplica) {
+  put_raw(1, 3);
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(4), true)));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(log::LogView(), Txid(4), true)));
+}
+
+TEST_F(FollowPlan, IsStuckAtAHoleThatNothingBridges) {
+  put_raw(3, 5);
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(0), true)));
+}
+
+}  // namespace
+}  // namespace litecluster::replication
