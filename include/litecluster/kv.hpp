@@ -94,8 +94,10 @@ class Kv {
   /// All kept revisions of one key, oldest first, deletes included. not_found when there are none.
   [[nodiscard]] Result<std::vector<KvEntry>> history(std::string_view key,
                                                      const Context& context = Context::background()) const;
-  /// `*` matches one part, `>` at the end the rest (at least one part); parts are separated by `.` or `/`
-  /// alike, so `config/>` matches `config/max-conn` and `config.max-conn`.
+  /// `*` matches one part, `>` at the end the rest (at least one part). Parts end at `.` or `/`, so
+  /// `config/>` delivers `config/max-conn`. The server itself only knows `.`: behind a wildcard part that
+  /// begins after a
+  /// `/` it sends more than matches, and the rest is dropped here.
   [[nodiscard]] Result<KvWatch> watch(std::string_view pattern = ">", const KvWatchOptions& options = {},
                                       const Context& context = Context::background()) const;
 
