@@ -1,0 +1,97 @@
+// Who is in the cluster, as this node sees it. Pure.
+//
+// Fed by a watch on `members.*`. A member is here from the first record seen of its life until a record says
+// that the life is over (left, expelled, or a later life), or until it has been silent for its lease by this
+// node's own clock. A node whose life was replaced leaves and joins: one `left`, one `joined`.
+//
+// Silence is only counted while this node hears anything at all (its own renewals come back on the same
+// watch): an observer that is cut off keeps what it knew, and begins to count anew when it hears again.
+//
+// Being silent is a judgement and may be wrong. Certain is only `is_over()`: a fact written into the record
+// by compare-and-swap (session.hpp).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "membership/record.hpp"
+
+namespace litecluster::membership {
+
+/// A record that ended its life, or fell silent, this long ago is removed.
+constexpr base::Duration forget_after = std::chrono::hours(1);
+
+struct RosterEvent {
+  enum class Kind { joined, left, changed };
+  Kind kind = Kind::joined;
+  Member member;
+  /// Of `left`: "said goodbye", "silent", "expelled", "restarted".
+  std::string reason;
+};
+
+/// What is known of one node.
+struct RosterEntry {
+  Record record;
+  MemberId life;
+  Revision revision;
+  /// When this revision was first seen, by the own clock.
+  base::BootTime seen_at;
+  /// From when silence is counted; may be earlier than seen_at for a record that was old when first read.
+  base::BootTime silent_from;
+  bool present = false;
+  bool deleted = false;
+};
+
+/// A record to be removed by compare-and-swap at this revision.
+struct ForgetRecord {
+  std::string node;
+  Revision revision;
+};
+
+/// Not thread-safe.
+class Roster {
+ public:
+  /// `heartbeat`: of this node, how often its own record is heard.
+  explicit Roster(base::Duration heartbeat) : heartbeat_(heartbeat) {}
+
+  /// `age`: how long ago the record was written, by the server's clock, when that is known; an old record is
+  /// then not taken for a member that is here.
+  void record_seen(base::BootTime now, Revision revision, const Record& record,
+                   std::optional<base::Duration> age = std::nullopt);
+  void record_deleted(base::BootTime now, Revision revision, const std::string& node);
+  void tick(base::BootTime now);
+
+  [[nodiscard]] std::vector<RosterEvent> take_events();
+  /// Records that nobody needs any more; each is named once per revision.
+  [[nodiscard]] std::vector<ForgetRecord> take_forgettable(base::BootTime now);
+  [[nodiscard]] std::optional<base::BootTime> next_tick() const;
+
+  /// Those who are here, sorted by name.
+  [[nodiscard]] std::vector<Member> members() const;
+  [[nodiscard]] const std::map<std::string, RosterEntry, std::less<>>& entries() const { return entries_; }
+  [[nodiscard]] const RosterEntry* find(std::string_view node) const;
+  /// Whether it is certain that this life has ended, its deadline included.
+  [[nodiscard]] bool is_over(const MemberId& life) const;
+  /// A number that changes whenever somebody joins, leaves or changes what it says; not with mere renewals.
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+
+ private:
+  void hear(base::BootTime now);
+  [[nodiscard]] base::BootTime gone_at(const RosterEntry& entry) const;
+  [[nodiscard]] bool cut_off(base::BootTime now) const;
+  void arrive(base::BootTime now, RosterEntry& entry, std::optional<base::Duration> age);
+  void depart(RosterEntry& entry, std::string reason);
+
+  base::Duration heartbeat_;
+  std::map<std::string, RosterEntry, std::less<>> entries_;
+  std::map<std::string, Revision, std::less<>> forgotten_;
+  std::optional<base::BootTime> heard_at_;
+  base::BootTime resumed_at_ = base::BootTime::min();
+  std::uint64_t generation_ = 0;
+  std::vector<RosterEvent> events_;
+};
+
+}  // namespace litecluster::membership
