@@ -15,6 +15,10 @@ namespace litecluster::ltx {
 /// The same by table look-up, on any processor.
 [[nodiscard]] std::uint64_t crc64_portable(base::ByteView bytes, std::uint64_t previous = 0);
 
+/// The same by 128-bit carry-less multiplication, also where crc64() would use wider registers. Falls back to
+/// the tables on a processor without it.
+[[nodiscard]] std::uint64_t crc64_clmul(base::ByteView bytes, std::uint64_t previous = 0);
+
 /// True when crc64() runs on carry-less multiplication here.
 [[nodiscard]] bool crc64_is_accelerated();
 

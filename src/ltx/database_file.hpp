@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -10,9 +11,11 @@
 #include <litecluster/error.hpp>
 #include <litecluster/types.hpp>
 
+#include "base/clock.hpp"
 #include "base/file_descriptor.hpp"
 #include "ltx/format.hpp"
 #include "ltx/header.hpp"
+#include "ltx/page.hpp"
 #include "ltx/stream.hpp"
 
 namespace litecluster::ltx {
@@ -39,6 +42,15 @@ class DatabaseFile {
   std::uint32_t page_size_ = 0;
   std::uint32_t page_count_ = 0;
 };
+
+/// Fails (failed_precondition) when a -wal with content or an unfinished -journal lies beside the database,
+/// so that the file alone is not the database.
+[[nodiscard]] Status require_no_pending_changes(const std::filesystem::path& path);
+
+/// Hands every page except the lock page to `visit`, in order; its bytes are valid during the call. Stops at
+/// the first Error.
+[[nodiscard]] Status for_each_page(const DatabaseFile& database, const Context& context,
+                                   const std::function<Status(const Page&)>& visit);
 
 /// Reads all pages. Blocking, O(database).
 [[nodiscard]] Result<Checksum> database_checksum(const DatabaseFile& database,

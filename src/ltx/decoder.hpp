@@ -10,23 +10,25 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <litecluster/error.hpp>
 #include <litecluster/types.hpp>
 
 #include "base/bytes.hpp"
 #include "ltx/header.hpp"
+#include "ltx/page.hpp"
+#include "ltx/page_order.hpp"
 #include "ltx/stream.hpp"
 
 namespace litecluster::ltx {
 
-/// One page of a file. `bytes` belongs to whoever handed it out and says how long it lasts.
-struct Page {
-  PageNo number;
-  base::ByteView bytes;
+/// Which files a Decoder takes.
+enum class Acceptance {
+  any,         ///< everything that the format allows
+  litestream,  ///< only what stock Litestream can restore: no database checksums
 };
 
 /// Every error that concerns the file itself is `corrupt`, names the source and the byte offset. Errors of
@@ -35,9 +37,10 @@ struct Page {
 class Decoder {
  public:
   /// `source` outlives the decoder and is read by nobody else meanwhile.
-  explicit Decoder(Source& source) : source_(source) {}
+  explicit Decoder(Source& source, Acceptance acceptance = Acceptance::any)
+      : source_(source), acceptance_(acceptance) {}
 
-  /// Call it first, once.
+  /// May be called before the first next_page(), which otherwise does so itself.
   [[nodiscard]] Result<Header> read_header();
   /// The next page, whose bytes last until the next call; nothing when the file ended and proved good.
   [[nodiscard]] Result<std::optional<Page>> next_page();
@@ -54,57 +57,30 @@ class Decoder {
  private:
   enum class State { start, pages, finished, failed };
 
-  [[nodiscard]] Result<base::ByteView> need(std::size_t count, const char* what);
+  /// At least `count` bytes of the source, or an Error that says what was cut off.
+  [[nodiscard]] Result<base::ByteView> need(std::size_t count, std::string_view what);
   void consume(std::size_t count);
   [[nodiscard]] Result<std::optional<Page>> read_page();
-  [[nodiscard]] Status read_payload(std::uint16_t flags);
-  [[nodiscard]] Status check_order(PageNo number) const;
-  [[nodiscard]] Status check_complete() const;
   [[nodiscard]] Status read_end();
   [[nodiscard]] Status read_index();
-  [[nodiscard]] Result<std::uint64_t> read_varint(base::Bytes& seen);
   [[nodiscard]] Status read_trailer();
-  [[nodiscard]] std::unexpected<Error> corrupt(std::uint64_t offset, std::string reason) const;
+  [[nodiscard]] std::unexpected<Error> corrupt(std::uint64_t offset, std::string_view reason) const;
+  [[nodiscard]] std::unexpected<Error> fail(Error error);
 
   Source& source_;
+  Acceptance acceptance_;
   State state_ = State::start;
   std::optional<Error> failure_;
   FileInfo info_;
   std::uint64_t offset_ = 0;
   std::uint64_t crc_ = 0;
-  std::uint64_t index_crc_ = 0;  // over (page, offset, size) of the frames, to compare the index with
-  PageNo last_;
-  Checksum rolling_;
+  std::uint64_t frames_crc_ = 0;  // over (page, offset, size) of each frame, to compare the index with
+  PageOrder order_;
+  Checksum rolling_;  // of the pages of a snapshot with checksums
   base::Bytes page_;
 };
 
 /// Reads all of a source and says what it is. Error: as Decoder's.
-[[nodiscard]] Result<FileInfo> verify(Source& source);
-
-/// An LTX object in memory that was verified from header to trailer; its pages may then be applied one by one
-/// without a chance that a later one turns out bad. Decompresses twice (once to verify, once to hand out),
-/// and so needs one page of memory however well the pages compressed. Not thread-safe.
-class VerifiedObject {
- public:
-  /// `bytes` outlives the object. `name` is for errors.
-  [[nodiscard]] static Result<VerifiedObject> verify(base::ByteView bytes, std::string name);
-
-  [[nodiscard]] const Header& header() const { return info_.header; }
-  [[nodiscard]] const FileInfo& info() const { return info_; }
-  /// The next page in ascending order, its bytes valid until the next call; nothing after the last.
-  /// Fails only if the bytes were changed since verify().
-  [[nodiscard]] Result<std::optional<Page>> next_page();
-  /// Starts again at the first page.
-  void rewind() { offset_ = header_size; }
-
- private:
-  VerifiedObject(base::ByteView bytes, std::string name, FileInfo info)
-      : bytes_(bytes), name_(std::move(name)), info_(std::move(info)) {}
-  base::ByteView bytes_;
-  std::string name_;
-  FileInfo info_;
-  std::size_t offset_ = header_size;
-  base::Bytes page_;
-};
+[[nodiscard]] Result<FileInfo> verify(Source& source, Acceptance acceptance = Acceptance::any);
 
 }  // namespace litecluster::ltx

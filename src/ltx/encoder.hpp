@@ -15,6 +15,7 @@
 #include "base/bytes.hpp"
 #include "ltx/format.hpp"
 #include "ltx/header.hpp"
+#include "ltx/page_order.hpp"
 #include "ltx/stream.hpp"
 
 namespace litecluster::ltx {
@@ -37,11 +38,11 @@ class Encoder {
   [[nodiscard]] Result<FileInfo> finish(std::optional<Checksum> post_apply = std::nullopt);
 
  private:
-  [[nodiscard]] Status check_order(PageNo number) const;
-  [[nodiscard]] Status check_post_apply(std::optional<Checksum> post_apply) const;
+  [[nodiscard]] Status usable();
+  [[nodiscard]] Status check_post_apply(std::optional<Checksum> post_apply);
   [[nodiscard]] Status emit(base::ByteView bytes);
-  [[nodiscard]] Status give_up(Error error);
-  [[nodiscard]] std::unexpected<Error> refuse(std::string reason) const;
+  [[nodiscard]] std::unexpected<Error> refuse(std::string reason);
+  [[nodiscard]] std::unexpected<Error> fail(Error error);
 
   PageEncoding encoding_;
   Header header_;
@@ -51,7 +52,7 @@ class Encoder {
   std::uint64_t crc_ = 0;
   std::uint64_t offset_ = 0;
   std::uint64_t page_count_ = 0;
-  PageNo last_;
+  PageOrder order_;
   Checksum rolling_;  // of the pages of a snapshot with checksums
   base::Bytes frame_;
   base::Bytes index_;

@@ -33,6 +33,8 @@ inline constexpr std::size_t trailer_size = 16;
 inline constexpr std::size_t index_size_size = 8;
 inline constexpr std::uint32_t page_size_min = 512;
 inline constexpr std::uint32_t page_size_max = 65536;
+/// SQLite's own limit.
+inline constexpr std::uint32_t page_count_max = 0xFFFF'FFFE;
 /// The smallest possible file: no pages.
 inline constexpr std::size_t file_size_min =
     header_size + page_header_size + 1 + index_size_size + trailer_size;

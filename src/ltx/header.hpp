@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -74,6 +75,16 @@ struct FileInfo {
 
 /// Reads and validates a header. Error: corrupt, with offset and `name`. Reserved bytes are not looked at.
 [[nodiscard]] Result<Header> parse_header(base::ByteView bytes, std::string_view name);
+
+/// What is wrong with stored bytes, and where, counted from their start.
+struct FieldError {
+  std::size_t offset;
+  std::string reason;
+};
+
+/// Reads the trailer_size bytes of a trailer and checks them against the rules for files with such a header.
+/// Does not know whether the checksums are right.
+[[nodiscard]] std::expected<Trailer, FieldError> parse_trailer(base::ByteView bytes, const Header& header);
 
 /// `<min>-<max>.ltx` with 16 hexadecimal digits each: the file name that Litestream uses.
 [[nodiscard]] std::string file_name(Txid min_txid, Txid max_txid);

@@ -1,4 +1,4 @@
-// The page index of an LTX file and random access by it.
+// The page index of an LTX file.
 //
 //   index := { uvarint page number, uvarint offset of the frame, uvarint size of the frame }* uvarint 0 |
 //   size u64
@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,8 +18,7 @@
 #include <litecluster/types.hpp>
 
 #include "base/bytes.hpp"
-#include "ltx/header.hpp"
-#include "ltx/stream.hpp"
+#include "ltx/format.hpp"
 
 namespace litecluster::ltx {
 
@@ -31,49 +32,47 @@ struct IndexEntry {
   friend bool operator==(const IndexEntry&, const IndexEntry&) = default;
 };
 
+inline constexpr std::size_t varint_size_max = 10;
+/// No frame is longer: a page of 64 KiB that does not compress, with room to spare.
+inline constexpr std::uint64_t frame_size_limit = 128 * 1024;
+
 void append_varint(base::Bytes& destination, std::uint64_t value);
 void append_index_entry(base::Bytes& destination, const IndexEntry& entry);
 
-/// The number at the front of `bytes` and how many bytes it took; nothing when it is cut off or exceeds 64
-/// bits.
 struct Varint {
   std::uint64_t value;
   std::size_t size;
 };
+/// The number at the front of `bytes` and how many bytes it took; nothing when it is cut off or exceeds 64
+/// bits.
 [[nodiscard]] std::optional<Varint> parse_varint(base::ByteView bytes);
+
+/// An entry and how many bytes it took. Page number 0: it is the end of the index.
+struct ParsedIndexEntry {
+  IndexEntry entry;
+  std::size_t size;
+};
+/// The entry at the front of `bytes`, or what is wrong with it.
+[[nodiscard]] std::expected<ParsedIndexEntry, std::string> parse_index_entry(base::ByteView bytes);
+
+/// The rule that entries follow: page numbers ascend, and frames lie one behind the other from the end of the
+/// header on.
+class IndexOrder {
+ public:
+  /// Takes the next entry, or says what is wrong with it.
+  [[nodiscard]] std::optional<std::string> accept(const IndexEntry& entry);
+  /// Offset behind the last frame.
+  [[nodiscard]] std::uint64_t end() const { return end_; }
+
+ private:
+  PageNo last_;
+  std::uint64_t end_ = header_size;
+};
 
 /// Parses the varints of an index, terminating 0 included and nothing behind it. Requires ascending page
 /// numbers and frames that follow each other without a gap from the end of the header. `base_offset` is where
 /// `bytes` begin in the file, for errors. Error: corrupt.
 [[nodiscard]] Result<std::vector<IndexEntry>> parse_index(base::ByteView bytes, std::uint64_t base_offset,
                                                           std::string_view name);
-
-/// Reads single pages of a file by its index, without reading the rest. What is read this way is only checked
-/// as far as one page can be: the file's checksum covers the whole. Not thread-safe.
-class PageReader {
- public:
-  /// Reads header, index and trailer. `file` outlives the reader. Error: corrupt; errors of `file` go
-  /// through.
-  [[nodiscard]] static Result<PageReader> open(RandomAccess& file);
-
-  [[nodiscard]] const Header& header() const { return header_; }
-  [[nodiscard]] const Trailer& trailer() const { return trailer_; }
-  /// Ascending by page number.
-  [[nodiscard]] std::span<const IndexEntry> entries() const { return entries_; }
-  [[nodiscard]] bool contains(PageNo number) const;
-  /// The page's bytes, valid until the next call. Error: not_found, or corrupt.
-  [[nodiscard]] Result<base::ByteView> read_page(PageNo number);
-
- private:
-  PageReader(RandomAccess& file, Header header, Trailer trailer, std::vector<IndexEntry> entries);
-  [[nodiscard]] const IndexEntry* find(PageNo number) const;
-
-  RandomAccess* file_;
-  Header header_;
-  Trailer trailer_;
-  std::vector<IndexEntry> entries_;
-  base::Bytes frame_;
-  base::Bytes page_;
-};
 
 }  // namespace litecluster::ltx
