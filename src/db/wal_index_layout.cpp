@@ -84,7 +84,8 @@ WalIndexHeaderBytes encode_wal_index_header(const WalIndexHeader& header) {
   // The salts are the bytes of the WAL header, which is big-endian.
   base::store_big_endian(bytes.data() + 32, header.salts.first);
   base::store_big_endian(bytes.data() + 36, header.salts.second);
-  const auto sum = wal::continue_checksum({}, base::ByteView(bytes).first(header_checksum_offset), native_order);
+  const auto sum =
+      wal::continue_checksum({}, base::ByteView(bytes).first(header_checksum_offset), native_order);
   put(bytes, header_checksum_offset, sum.first);
   put(bytes, header_checksum_offset + 4, sum.second);
   return bytes;
@@ -101,8 +102,8 @@ std::optional<WalIndexHeader> decode_wal_index_header(base::ByteView bytes) {
   WalIndexHeader header;
   header.version = get<std::uint32_t>(bytes, 0);
   header.change_counter = get<std::uint32_t>(bytes, 8);
-  header.checksum_order = get<std::uint8_t>(bytes, 13) != 0 ? wal::ChecksumOrder::big_endian
-                                                            : wal::ChecksumOrder::little_endian;
+  header.checksum_order =
+      get<std::uint8_t>(bytes, 13) != 0 ? wal::ChecksumOrder::big_endian : wal::ChecksumOrder::little_endian;
   header.page_size = (coded_page_size & 0xFE00U) + ((coded_page_size & 1U) << 16U);
   header.frame_max = get<std::uint32_t>(bytes, 16);
   header.page_count = get<std::uint32_t>(bytes, 20);
@@ -115,8 +116,8 @@ std::optional<WalIndexHeader> decode_wal_index_header(base::ByteView bytes) {
 WalIndexBlock::WalIndexBlock(std::byte* memory, std::uint32_t number)
     : pages_(number == 0 ? memory + block_header_size : memory),
       slots_(memory + wal_index_frames_per_block * sizeof(std::uint32_t)),
-      frame_first_(number == 0 ? 1
-                               : wal_index_frames_first_block + (number - 1) * wal_index_frames_per_block + 1),
+      frame_first_(
+          number == 0 ? 1 : wal_index_frames_first_block + (number - 1) * wal_index_frames_per_block + 1),
       capacity_(number == 0 ? wal_index_frames_first_block : wal_index_frames_per_block) {}
 
 void WalIndexBlock::clear_after(std::uint32_t frame) {

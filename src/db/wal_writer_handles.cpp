@@ -21,7 +21,8 @@ Result<std::unique_ptr<WalWriter>> WalWriter::attach(Connection& connection, std
   auto mode = connection.query_text("PRAGMA journal_mode");
   if (!mode) return std::unexpected(mode.error());
   auto writer = std::unique_ptr<WalWriter>(new WalWriter(connection, page_size, options));
-  const bool shares_memory = writer->database_file_ != nullptr && writer->database_file_->pMethods != nullptr &&
+  const bool shares_memory = writer->database_file_ != nullptr &&
+                             writer->database_file_->pMethods != nullptr &&
                              writer->database_file_->pMethods->iVersion >= 2;
   if (*mode != "wal" || writer->wal_file_ == nullptr || writer->wal_file_->pMethods == nullptr ||
       !shares_memory) {
@@ -40,8 +41,7 @@ Status WalWriter::lock(int offset, int count) const {
 }
 
 void WalWriter::unlock(int offset, int count) const {
-  database_file_->pMethods->xShmLock(database_file_, offset, count,
-                                     SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+  database_file_->pMethods->xShmLock(database_file_, offset, count, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
 }
 
 // Readers take the write lock for a moment when they meet a header in the middle of a change or repair one.

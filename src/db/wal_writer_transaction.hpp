@@ -10,12 +10,13 @@
 //   5. write the header of the wal-index (second copy, barrier, first copy): now readers see the transaction;
 //   6. let the lock go.
 //
-// A writer killed before 5 leaves bytes that nobody looks at, and the next writer goes over them; one killed in
-// 5 leaves a header whose copies differ, and the next reader recovers the wal-index out of the WAL file.
+// A writer killed before 5 leaves bytes that nobody looks at, and the next writer goes over them; one killed
+// in 5 leaves a header whose copies differ, and the next reader recovers the wal-index out of the WAL file.
 //
-// Starting the WAL anew takes the checkpoint lock as well, which SQLite's writer does not: so a checkpointer in
-// another process can never hold a view of the WAL from before (the WAL-reset race of SQLite 3.7.0 to 3.51.2).
-// No lock is ever waited for but the write lock, and that only for a reader that repairs the wal-index.
+// Starting the WAL anew takes the checkpoint lock as well, which SQLite's writer does not: so a checkpointer
+// in another process can never hold a view of the WAL from before (the WAL-reset race of SQLite 3.7.0
+// to 3.51.2). No lock is ever waited for but the write lock, and that only for a reader that repairs the
+// wal-index.
 #pragma once
 
 #include <chrono>

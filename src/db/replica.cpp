@@ -1,0 +1,80 @@
+#include "db/replica.hpp"
+
+#include <utility>
+
+#include "db/replica_implementation.hpp"
+
+namespace litecluster::db {
+
+Replica::Replica(std::unique_ptr<Implementation> implementation)
+    : implementation_(std::move(implementation)) {}
+Replica::Replica(Replica&&) noexcept = default;
+Replica& Replica::operator=(Replica&&) noexcept = default;
+Replica::~Replica() = default;
+
+Result<Replica> Replica::open(ReplicaOptions options) {
+  if (options.position_path.empty()) options.position_path = with_suffix(options.path, "-position");
+  auto record_file = ReplicaRecordFile::open(options.position_path);
+  if (!record_file) return std::unexpected(record_file.error());
+  auto implementation = std::make_unique<Implementation>(std::move(options), std::move(*record_file));
+  if (auto opened = implementation->open(); !opened) return std::unexpected(opened.error());
+  return Replica(std::move(implementation));
+}
+
+ReplicaState Replica::state() const {
+  return implementation_->state_;
+}
+
+const std::string& Replica::quarantine_reason() const {
+  return implementation_->quarantine_reason_;
+}
+
+ReplicaPosition Replica::position() const {
+  return implementation_->position_;
+}
+
+std::uint32_t Replica::page_size() const {
+  return implementation_->page_size_;
+}
+
+std::uint32_t Replica::page_count() const {
+  return implementation_->page_count_;
+}
+
+ReplicaStatistics Replica::statistics() const {
+  return implementation_->statistics();
+}
+
+Status Replica::apply(const ReplicaChange& change) {
+  return implementation_->apply(change);
+}
+
+Status Replica::seed(const ReplicaSeed& seed, ReplicaPageSource source) {
+  return implementation_->seed(seed, std::move(source));
+}
+
+Status Replica::adopt(const ReplicaPosition& position) {
+  return implementation_->adopt(position);
+}
+
+Status Replica::verify() {
+  return implementation_->verify();
+}
+
+Result<Checksum> Replica::scan() {
+  return implementation_->scan();
+}
+
+Status Replica::checkpoint() {
+  return implementation_->checkpoint();
+}
+
+Result<Replica::Handover> Replica::hand_over(bool full_scan, std::chrono::milliseconds patience) {
+  return implementation_->hand_over(full_scan, patience);
+}
+
+Status Replica::close() {
+  return implementation_->close();
+}
+
+}  // namespace litecluster::db

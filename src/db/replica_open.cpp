@@ -1,0 +1,280 @@
+// Opening a replica, deciding what position its data are at, and noticing that somebody else touched it.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "base/fault_point.hpp"
+#include "base/file.hpp"
+#include "base/logging.hpp"
+#include "db/replica_implementation.hpp"
+
+namespace litecluster::db {
+
+Result<FileStatus> file_status(const std::filesystem::path& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) {
+    return std::unexpected(base::errno_error(errno, "stat", path.string()));
+  }
+  constexpr std::int64_t second = 1'000'000'000;
+  return FileStatus{
+      {status.st_dev, status.st_ino},
+      {static_cast<std::uint64_t>(status.st_size), status.st_mtim.tv_sec * second + status.st_mtim.tv_nsec}};
+}
+
+std::filesystem::path with_suffix(std::filesystem::path path, const char* suffix) {
+  path += suffix;
+  return path;
+}
+
+Replica::Implementation::~Implementation() {
+  static_cast<void>(close());
+}
+
+Status Replica::Implementation::open() {
+  const auto file = file_status(options_.path);
+  const bool missing = !file && file.error().code() == ErrorCode::not_found;
+  // A reader that came too early has SQLite create an empty file.
+  if (missing || (file && file->stamp.size == 0)) {
+    state_ = ReplicaState::empty;
+    return {};
+  }
+  if (!file) return std::unexpected(file.error());
+  if (auto connected = connect(); !connected) {
+    const ErrorCode code = connected.error().code();
+    disconnect();
+    if (code != ErrorCode::corrupt && code != ErrorCode::unsupported) return connected;
+    quarantine(code, "open replica", connected.error().message());
+    return {};
+  }
+  return decide_position();
+}
+
+Status Replica::Implementation::connect() {
+  auto connection = Connection::open(options_.path, SQLITE_OPEN_READWRITE);
+  if (!connection) return std::unexpected(connection.error());
+  connection_ = std::make_unique<Connection>(std::move(*connection));
+  connection_->set_busy_timeout(options_.lock_timeout);
+  // Small cache: this connection reads next to nothing through SQLite.
+  const char* settings = options_.sync ? "PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=NORMAL; "
+                                         "PRAGMA cache_size=-64; PRAGMA mmap_size=0"
+                                       : "PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=OFF; "
+                                         "PRAGMA cache_size=-64; PRAGMA mmap_size=0";
+  if (auto set = connection_->execute(settings); !set) return set;
+  // The first read opens the WAL, recovers the wal-index when nobody has it open, and teaches the pager the
+  // page size, which a checkpoint needs to know.
+  if (auto read = connection_->query_integer("SELECT count(*) FROM sqlite_schema"); !read) {
+    return std::unexpected(read.error());
+  }
+  const auto page_size = connection_->query_integer("PRAGMA page_size");
+  if (!page_size) return std::unexpected(page_size.error());
+  const auto page_count = connection_->query_integer("PRAGMA page_count");
+  if (!page_count) return std::unexpected(page_count.error());
+  page_size_ = static_cast<std::uint32_t>(page_size->value_or(0));
+  page_count_ = static_cast<std::uint32_t>(page_count->value_or(0));
+  auto writer = WalWriter::attach(*connection_, page_size_,
+                                  {.lock_timeout = options_.lock_timeout,
+                                   .sync_header = options_.sync,
+                                   .size_limit = options_.wal_size_limit});
+  if (!writer) return std::unexpected(writer.error());
+  writer_ = std::move(*writer);
+  const auto transaction = writer_->begin();
+  if (!transaction) return std::unexpected(transaction.error());
+  header_ = transaction->header();
+  if (header_.frame_max > 0) page_count_ = header_.page_count;
+  checksums_.clear();
+  checkpointed_at_ = 0;
+  patient_at_ = 0;
+  const std::pair<const char*, FileIdentity*> files[] = {
+      {"", &database_identity_}, {"-wal", &wal_identity_}, {"-shm", &shared_memory_identity_}};
+  for (const auto& [suffix, identity] : files) {
+    const auto status = file_status(with_suffix(options_.path, suffix));
+    if (!status) return std::unexpected(status.error());
+    *identity = status->identity;
+  }
+  return {};
+}
+
+void Replica::Implementation::disconnect() {
+  writer_.reset();
+  connection_.reset();
+  checksums_.clear();
+}
+
+Error Replica::Implementation::quarantine(ErrorCode code, std::string operation, std::string reason) {
+  state_ = ReplicaState::quarantined;
+  quarantine_reason_ = reason;
+  base::log_warning("replica quarantined", {{"path", options_.path.string()}, {"reason", reason}});
+  return {code, std::move(operation), options_.path.string(), std::move(reason)};
+}
+
+Status Replica::Implementation::decide_position() {
+  const auto& record = record_file_.record();
+  if (!record || record->file != database_identity_) {
+    quarantine(ErrorCode::failed_precondition, "open replica",
+               "nothing is recorded about this file, so its position is not known");
+    return {};
+  }
+  position_ = record->base.position;
+  if (const auto position = position_from_record()) return settle(*position);
+  const auto position = position_from_content();
+  if (!position) return std::unexpected(position.error());
+  if (*position) return settle(**position);
+  quarantine(ErrorCode::corrupt, "open replica",
+             fmt::format("the content is not that of any recorded position (the last one is {})",
+                         to_string(Position{position_.txid, position_.checksum})));
+  return {};
+}
+
+std::optional<ReplicaPosition> Replica::Implementation::position_from_record() const {
+  if (!record_file_.written_in_this_boot()) return std::nullopt;
+  const ReplicaRecord& record = *record_file_.record();
+  const WalEnd live = wal_end_of(header_);
+  if (live.frame_max > 0) {
+    if (record.next && record.next->wal == live) return record.next->position;
+    if (record.base.wal == live) return record.base.position;
+    return std::nullopt;
+  }
+  const auto file = file_status(options_.path);
+  if (file && record.stamp && *record.stamp == file->stamp) return record.base.position;
+  return std::nullopt;
+}
+
+Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_content() {
+  base::log_info("reading the whole replica to find its position", {{"path", options_.path.string()}});
+  const auto checksum = scan_database(checksums_, *writer_, header_.frame_max, page_count_);
+  if (!checksum) return std::unexpected(checksum.error());
+  const ReplicaRecord& record = *record_file_.record();
+  if (record.next && record.next->position.checksum == *checksum) return record.next->position;
+  if (record.base.position.checksum == *checksum) return record.base.position;
+  return record_file_.recognise(*checksum);
+}
+
+// The data are known to be at `position`: makes that the starting point.
+Status Replica::Implementation::settle(const ReplicaPosition& position) {
+  {
+    auto transaction = writer_->begin();
+    if (!transaction) return std::unexpected(transaction.error());
+    header_ = transaction->header();
+    transaction->discard_leftovers();
+  }
+  position_ = position;
+  if (auto written = write_record(position, std::nullopt); !written) return written;
+  state_ = ReplicaState::ready;
+  quarantine_reason_.clear();
+  return {};
+}
+
+Status Replica::Implementation::write_record(const ReplicaPosition& base, std::optional<RecordedState> next) {
+  ReplicaRecord record;
+  record.file = database_identity_;
+  record.base = {base, wal_end_of(header_)};
+  record.next = next;
+  if (header_.frame_max == writer_->backfilled()) {
+    const auto file = file_status(options_.path);
+    if (file) record.stamp = file->stamp;
+  }
+  if (auto written = record_file_.write(record); !written) return written;
+  LITECLUSTER_FAULT_POINT("replica.record.slot");
+  return record_file_.remember(next ? next->position : base);
+}
+
+Status Replica::Implementation::same_files() const {
+  const std::pair<const char*, FileIdentity> files[] = {
+      {"", database_identity_}, {"-wal", wal_identity_}, {"-shm", shared_memory_identity_}};
+  for (const auto& [suffix, identity] : files) {
+    const auto path = with_suffix(options_.path, suffix);
+    const auto status = file_status(path);
+    if (status && status->identity == identity) continue;
+    return failure(ErrorCode::failed_precondition, "apply", path.string(),
+                   status ? "the file was replaced by another one" : "the file was deleted");
+  }
+  return {};
+}
+
+Result<WalTransaction> Replica::Implementation::begin_own() {
+  if (auto same = same_files(); !same) {
+    return std::unexpected(quarantine(ErrorCode::failed_precondition, "apply", same.error().message()));
+  }
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction;
+  const WalIndexHeader& live = transaction->header();
+  // A checkpoint by another program may have emptied the WAL; that changes nothing of the content. A recovery
+  // by another program rebuilds the header and only loses the counter.
+  const bool emptied =
+      live.frame_max == 0 && live.change_counter == header_.change_counter && writer_->backfilled() == 0;
+  const bool recovered = wal_end_of(live) == wal_end_of(header_) && live.page_count == header_.page_count;
+  if (live != header_ && !emptied && !recovered) {
+    return std::unexpected(
+        quarantine(ErrorCode::failed_precondition, "apply", "another program wrote to this replica"));
+  }
+  if (emptied && header_.frame_max != 0) {
+    checkpointed_at_ = 0;
+    patient_at_ = 0;
+  }
+  header_ = live;
+  return transaction;
+}
+
+Result<Checksum> Replica::Implementation::scan() {
+  if (!writer_) {
+    return failure(ErrorCode::failed_precondition, "scan replica", options_.path.string(),
+                   "there is no readable database");
+  }
+  std::uint32_t page_count = page_count_;
+  WalIndexHeader header;
+  {
+    auto transaction = writer_->begin();
+    if (!transaction) return std::unexpected(transaction.error());
+    header = transaction->header();
+  }
+  if (header.frame_max > 0) page_count = header.page_count;
+  checksums_.clear();
+  return scan_database(checksums_, *writer_, header.frame_max, page_count);
+}
+
+Status Replica::Implementation::verify() {
+  if (state_ == ReplicaState::empty) {
+    return failure(ErrorCode::failed_precondition, "verify replica", options_.path.string(), "it is empty");
+  }
+  const auto checksum = scan();
+  if (!checksum) return std::unexpected(checksum.error());
+  if (*checksum != position_.checksum || position_.txid.is_zero()) {
+    return std::unexpected(
+        quarantine(ErrorCode::corrupt, "verify replica",
+                   fmt::format("the content has checksum {}, but position {} says {}", to_string(*checksum),
+                               to_string(position_.txid), to_string(position_.checksum))));
+  }
+  if (auto same = same_files(); !same) {
+    return std::unexpected(
+        quarantine(ErrorCode::failed_precondition, "verify replica", same.error().message()));
+  }
+  return settle(position_);
+}
+
+Status Replica::Implementation::adopt(const ReplicaPosition& position) {
+  if (!writer_) {
+    if (auto connected = connect(); !connected) {
+      disconnect();
+      return connected;
+    }
+  }
+  state_ = ReplicaState::quarantined;
+  position_ = position;
+  return verify();
+}
+
+Status Replica::Implementation::close() {
+  Status result;
+  if (state_ == ReplicaState::ready && writer_ && same_files()) {
+    // Everything in the file, so that whoever closes last has nothing to write and the stamp stays true.
+    result = checkpoint();
+  }
+  disconnect();
+  state_ = ReplicaState::quarantined;
+  quarantine_reason_ = "closed";
+  return result;
+}
+
+}  // namespace litecluster::db

@@ -1,0 +1,83 @@
+// Giving a replica away: to become a primary.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/fault_point.hpp"
+#include "base/file.hpp"
+#include "db/replica_implementation.hpp"
+
+namespace litecluster::db {
+
+Result<Replica::Handover> Replica::Implementation::hand_over(bool full_scan,
+                                                             std::chrono::milliseconds patience) {
+  if (state_ != ReplicaState::ready) {
+    return failure(
+        ErrorCode::failed_precondition, "hand over replica", options_.path.string(),
+        state_ == ReplicaState::empty ? "it is empty" : "it is quarantined: " + quarantine_reason_);
+  }
+  if (full_scan) {
+    if (auto verified = verify(); !verified) return std::unexpected(verified.error());
+  }
+  if (auto transaction = begin_own(); !transaction) return std::unexpected(transaction.error());
+  if (options_.sync) {
+    if (auto synced = record_file_.sync(); !synced) return std::unexpected(synced.error());
+  }
+  connection_->set_busy_timeout(patience);
+  const int result = ::sqlite3_wal_checkpoint_v2(connection_->handle(), "main", SQLITE_CHECKPOINT_TRUNCATE,
+                                                 nullptr, nullptr);
+  if (result != SQLITE_OK && (result & 0xFF) != SQLITE_BUSY) {
+    return std::unexpected(connection_->error(result, "checkpoint"));
+  }
+  // Through SQLite's own handles: opening and closing the files here would drop other connections' locks.
+  for (sqlite3_file* file : {connection_->journal_file(), connection_->database_file()}) {
+    if (const int synced = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL); synced != SQLITE_OK) {
+      return std::unexpected(sqlite_error(synced, "fsync", options_.path.string()));
+    }
+  }
+  Handover handover{position_, page_size_, page_count_, false};
+  {
+    auto transaction = writer_->begin();
+    if (!transaction) return std::unexpected(transaction.error());
+    header_ = transaction->header();
+  }
+  if (auto written = write_record(position_, std::nullopt); !written) return std::unexpected(written.error());
+  handover.wal_is_empty = header_.frame_max == 0 || header_.frame_max == writer_->backfilled();
+  disconnect();
+  state_ = ReplicaState::quarantined;
+  quarantine_reason_ = "handed over";
+  return handover;
+}
+
+// Links for -wal and -shm first, then the rename, then the old names go: whenever we are stopped, the
+// database has its WAL beside it under the name that it then has. Readers share the files with whoever opens
+// the new name, so their locks still hold against each other.
+Status move_database(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (const auto present = file_status(to); present) {
+    return failure(ErrorCode::already_exists, "move database", to.string(), "there is a file already");
+  }
+  for (const char* suffix : {"-wal", "-shm"}) {
+    const auto source = with_suffix(from, suffix);
+    const auto target = with_suffix(to, suffix);
+    if (::unlink(target.c_str()) != 0 && errno != ENOENT) {
+      return std::unexpected(base::errno_error(errno, "remove", target.string()));
+    }
+    if (::link(source.c_str(), target.c_str()) != 0 && errno != ENOENT) {
+      return std::unexpected(base::errno_error(errno, "link", source.string() + " to " + target.string()));
+    }
+  }
+  if (auto synced = base::fsync_directory(to.parent_path()); !synced) return synced;
+  LITECLUSTER_FAULT_POINT("replica.move.linked");
+  if (auto renamed = base::rename_durably(from, to); !renamed) return renamed;
+  LITECLUSTER_FAULT_POINT("replica.move.renamed");
+  for (const char* suffix : {"-wal", "-shm"}) {
+    const auto source = with_suffix(from, suffix);
+    if (::unlink(source.c_str()) != 0 && errno != ENOENT) {
+      return std::unexpected(base::errno_error(errno, "remove", source.string()));
+    }
+  }
+  return base::fsync_directory(from.parent_path());
+}
+
+}  // namespace litecluster::db

@@ -1,0 +1,106 @@
+// The file beside a replica that says what position its data are at.
+//
+//   offset 0, 4096   two slots of 512 bytes; the valid one with the higher sequence number counts. Each write
+//                    goes to the other slot, so a torn one leaves the record before it.
+//   offset 8192      1024 entries of 32 bytes: the newest positions, at TXID mod 1024, to recognise a
+//                    content by its checksum after a power failure
+//
+// A slot names two states: `base`, which the data had when it was written, and `next`, which the transaction
+// that was about to be written leads to. Numbers are big-endian; each slot and entry ends with its CRC-64.
+// kill -9 cannot tear a write of less than a page, so no fsync is needed against that; sync() is called
+// before each checkpoint.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <litecluster/error.hpp>
+
+#include "base/file_descriptor.hpp"
+#include "db/replica.hpp"
+#include "db/wal_writer_transaction.hpp"
+
+namespace litecluster::db {
+
+inline constexpr std::size_t replica_slot_size = 512;
+inline constexpr std::size_t replica_history_size = 1024;
+inline constexpr std::size_t replica_history_entry_size = 32;
+
+using BootId = std::array<std::byte, 16>;
+
+/// Which file a path named.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+
+  friend constexpr bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+/// A file's size and times, to see that nobody touched it meanwhile.
+struct FileStamp {
+  std::uint64_t size = 0;
+  std::int64_t modified_nanoseconds = 0;
+
+  friend constexpr bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
+/// A position and the end of the WAL that belongs to it.
+struct RecordedState {
+  ReplicaPosition position;
+  WalEnd wal;
+
+  friend constexpr bool operator==(const RecordedState&, const RecordedState&) = default;
+};
+
+struct ReplicaRecord {
+  std::uint64_t sequence = 0;
+  BootId boot{};
+  FileIdentity file;
+  RecordedState base;
+  std::optional<RecordedState> next;
+  /// The database file when it held all of `base` and needed no WAL. While it looks the same, it still does.
+  std::optional<FileStamp> stamp;
+
+  friend bool operator==(const ReplicaRecord&, const ReplicaRecord&) = default;
+};
+
+using ReplicaSlot = std::array<std::byte, replica_slot_size>;
+
+[[nodiscard]] ReplicaSlot encode_replica_record(const ReplicaRecord& record);
+/// nullopt for anything that is not a whole record.
+[[nodiscard]] std::optional<ReplicaRecord> decode_replica_record(base::ByteView bytes);
+
+/// The record file, locked against other processes while this lives. Not thread-safe.
+class ReplicaRecordFile {
+ public:
+  /// Creates the file when there is none. busy: another process holds it.
+  [[nodiscard]] static Result<ReplicaRecordFile> open(const std::filesystem::path& path);
+
+  /// The newest record; nullopt: none yet.
+  [[nodiscard]] const std::optional<ReplicaRecord>& record() const { return record_; }
+  /// Replaces the record; fills in sequence and boot id.
+  [[nodiscard]] Status write(ReplicaRecord record);
+  /// Remembers a position for recognise().
+  [[nodiscard]] Status remember(const ReplicaPosition& position);
+  /// Forgets all remembered positions.
+  [[nodiscard]] Status forget();
+  /// The remembered position with this checksum and the highest TXID.
+  [[nodiscard]] Result<std::optional<ReplicaPosition>> recognise(Checksum checksum) const;
+  [[nodiscard]] Status sync() const;
+  /// True when the record was written since this machine last booted.
+  [[nodiscard]] bool written_in_this_boot() const;
+
+ private:
+  ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor, BootId boot);
+
+  std::filesystem::path path_;
+  base::FileDescriptor descriptor_;
+  BootId boot_;
+  std::optional<ReplicaRecord> record_;
+};
+
+}  // namespace litecluster::db
