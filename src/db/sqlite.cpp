@@ -163,11 +163,16 @@ Result<std::size_t> read_file_handle(sqlite3_file* file, std::span<std::byte> de
   }
   const auto size = file_handle_size(file, subject);
   if (!size) return std::unexpected(size.error());
-  const int result = file->pMethods->xRead(file, destination.data(), static_cast<int>(destination.size()),
-                                           static_cast<sqlite3_int64>(offset));
-  if (result == SQLITE_OK) return destination.size();
-  if (result != SQLITE_IOERR_SHORT_READ) {
-    return std::unexpected(sqlite_error(result, "read", subject.string()));
+  // The unix VFS takes only the low 17 bits of a size, and fills the rest with zeros.
+  constexpr std::size_t at_once = 65536;
+  for (std::size_t done = 0; done < destination.size();) {
+    const std::span<std::byte> part = destination.subspan(done, std::min(at_once, destination.size() - done));
+    const int result = file->pMethods->xRead(file, part.data(), static_cast<int>(part.size()),
+                                             static_cast<sqlite3_int64>(offset + done));
+    if (result != SQLITE_OK && result != SQLITE_IOERR_SHORT_READ) {
+      return std::unexpected(sqlite_error(result, "read", subject.string()));
+    }
+    done += part.size();
   }
   const std::uint64_t available = *size > offset ? *size - offset : 0;
   return static_cast<std::size_t>(std::min<std::uint64_t>(available, destination.size()));

@@ -140,7 +140,8 @@ std::uint32_t WalWriter::backfilled() const {
 }
 
 Status WalWriter::write_wal(base::ByteView bytes, std::uint64_t offset) const {
-  constexpr std::size_t at_once = 1U << 26U;
+  // The unix VFS takes only the low 17 bits of a size: https://sqlite.org/src/file/src/os_unix.c
+  constexpr std::size_t at_once = 65536;
   while (!bytes.empty()) {
     const base::ByteView part = bytes.first(std::min(bytes.size(), at_once));
     const int result = wal_file_->pMethods->xWrite(wal_file_, part.data(), static_cast<int>(part.size()),
