@@ -196,9 +196,9 @@ Elector::Actions Elector::finish(BootTime now) {
   wake_ = never;
   if (term_ == Term::leading && now < deadline_) wake_at(deadline_);
   expire_requests(now);
+  finish_release();
   choose_write(now);
   choose_read(now);
-  finish_release();
   if (wake_ != armed_) {
     armed_ = wake_;
     if (wake_ != never) actions_.emplace_back(SetTimer{wake_});
