@@ -65,15 +65,24 @@ TEST(ElectionSimulation, ReproducesARunFromItsSeed) {
 }
 
 TEST(ElectionSimulation, FindsADeadlineTakenAfterTheReply) {
-  EXPECT_TRUE(runs_until_found(PlantedBug::deadline_after_reply, 20'000));
+  const auto seed = runs_until_found(PlantedBug::deadline_after_reply, 20'000);
+  ASSERT_TRUE(seed);
+  RecordProperty("first_seed", static_cast<int>(*seed));
+  fmt::print("found at seed {}\n", *seed);
 }
 
 TEST(ElectionSimulation, FindsATakerWithoutPatience) {
-  EXPECT_TRUE(runs_until_found(PlantedBug::impatient_taker, 20'000));
+  const auto seed = runs_until_found(PlantedBug::impatient_taker, 20'000);
+  ASSERT_TRUE(seed);
+  RecordProperty("first_seed", static_cast<int>(*seed));
+  fmt::print("found at seed {}\n", *seed);
 }
 
 TEST(ElectionSimulation, FindsATermThatGoesOnAfterItsDeadline) {
-  EXPECT_TRUE(runs_until_found(PlantedBug::resume_after_deadline, 20'000));
+  const auto seed = runs_until_found(PlantedBug::resume_after_deadline, 20'000);
+  ASSERT_TRUE(seed);
+  RecordProperty("first_seed", static_cast<int>(*seed));
+  fmt::print("found at seed {}\n", *seed);
 }
 
 TEST(ElectionSimulation, PrintsTheHistoryOfTheSeedAskedFor) {

@@ -108,6 +108,7 @@ void World::set_up(std::uint64_t seed) {
   loss_percent_ = chance(50) ? 0 : static_cast<std::uint32_t>(between(1, 30));
   slow_percent_ = chance(50) ? 0 : static_cast<std::uint32_t>(between(1, 20));
   stale_percent_ = chance(50) ? 0 : static_cast<std::uint32_t>(between(1, 50));
+  stop_percent_ = chance(50) ? 0 : static_cast<std::uint32_t>(between(1, 15));
   promotion_failure_percent_ = chance(70) ? 0 : static_cast<std::uint32_t>(between(1, 50));
   purged_run_ = chance(3);
   nodes_.resize(static_cast<std::size_t>(between(1, 4)));
@@ -172,7 +173,8 @@ void World::handle(const Event& event) {
     case Kind::heal: return heal();
     case Kind::crash:
     case Kind::restart:
-    case Kind::pause: return handle_fault(event);
+    case Kind::pause:
+    case Kind::resume: return handle_fault(event);
     default: break;
   }
   Node& node = nodes_[event.node];
@@ -180,13 +182,7 @@ void World::handle(const Event& event) {
   // on.
   if (!node.elector || node.life != event.life) return;
   if (now_ < node.paused_until) {
-    if (event.kind == Kind::timer && event.value != node.timer) return;
-    Event later = event;
-    later.time = node.paused_until;
-    // Messages keep their order; whether its timer or its socket wakes a process first is anybody's guess.
-    if (event.kind == Kind::timer && chance(50)) later.order = order_++;
-    queue_.push_back(later);
-    std::ranges::push_heap(queue_, Later());
+    node.missed.push_back(event);
     return;
   }
   handle_process(node, event);
@@ -253,6 +249,7 @@ void World::handle_fault(const Event& event) {
       ++node.life;
       node.leads_until = 0;
       node.paused_until = 0;
+      node.missed.clear();
       // A guard starts the next agent at once; a host takes its time.
       const bool host = event.value % 2 == 0;
       push(now_ + (host ? between(second, 30 * second) : between(5 * millisecond, 300 * millisecond)),
@@ -269,6 +266,10 @@ void World::handle_fault(const Event& event) {
         return fmt::format("{}: stopped until {:.3f}", name_of(event.node),
                            static_cast<double>(node.paused_until) / second);
       });
+      push(node.paused_until, Kind::resume, event.node, 0);
+      return;
+    case Kind::resume:
+      if (node.life == event.life && now_ >= node.paused_until) resume(node);
       return;
     default: return;
   }
@@ -333,6 +334,7 @@ void World::handle_process(Node& node, const Event& event) {
       if (elector.owes_demotion()) perform(index, elector.release({}, now));
       return;
     case Kind::promotion_failed:
+      if (healed_ && !node.promotion_broken) return;
       if (!elector.leads(now) || elector.epoch() != Epoch(event.value)) return;
       return perform(
           index,
@@ -354,6 +356,22 @@ void World::handle_process(Node& node, const Event& event) {
   }
 }
 
+// All that a stopped process missed comes at once. Messages keep their order; whether its timer or its socket
+// wakes it first is anybody's guess.
+void World::resume(Node& node) {
+  node.paused_until = 0;
+  const bool timer_first = chance(50);
+  std::ranges::stable_partition(
+      node.missed, [&](const Event& event) { return (event.kind == Kind::timer) == timer_first; });
+  for (Event event : node.missed) {
+    event.time = now_;
+    event.order = order_++;
+    queue_.push_back(event);
+    std::ranges::push_heap(queue_, Later());
+  }
+  node.missed.clear();
+}
+
 void World::heal() {
   healed_ = true;
   trace([] { return "all is well from now on"; });
@@ -367,12 +385,7 @@ void World::heal() {
       if (chance(30) && node.elector) node.paused_until = heal_at_ + 4 * lease_ttl;
       continue;
     }
-    if (node.paused_until > now_) {
-      // What it missed was queued for the old time of resuming, and arrives then as late messages.
-      node.paused_until = now_;
-      ++node.timer;
-      push(now_, Kind::timer, static_cast<std::uint8_t>(index), node.timer);
-    }
+    if (node.paused_until > now_) resume(node);
     if (!node.elector) start_process(static_cast<std::uint8_t>(index), true);
     push(now_, Kind::eligible, static_cast<std::uint8_t>(index), 0);
   }
@@ -392,6 +405,7 @@ void World::perform(std::uint8_t index, Elector::Actions span) {
                 return fmt::format("{}: writes {} on revision {}", name_of(index), text_of(write.record),
                                    write.expected.value());
               });
+              stop_at_a_bad_moment(index);
               if (lost()) return;
               writes_.push_back({write.record, write.expected.value()});
               push(now_ + delay(), Kind::write_at_store, index, writes_.size() - 1);
@@ -453,6 +467,12 @@ void World::led(std::uint8_t index, base::BootTime deadline, std::optional<Epoch
     if (other != index && nodes_[other].leads_until > now_) violated("two nodes are inside their deadlines");
   }
   node.leads_until = until;
+  stop_at_a_bad_moment(index);
+}
+
+// Stops hurt most between a write and its answer, and right after a lease was extended.
+void World::stop_at_a_bad_moment(std::uint8_t index) {
+  if (!healed_ && chance(stop_percent_)) push(now_, Kind::pause, index, 0);
 }
 
 // The first append of a term; everybody reads the log sooner or later.

@@ -52,6 +52,7 @@ class World {
     crash,
     restart,
     pause,
+    resume,
     step_down,
     demoted,
     promotion_failed,
@@ -89,6 +90,7 @@ class World {
     std::int64_t leads_until = 0;  ///< real time; 0: does not lead
     std::uint64_t txid = 0;
     bool promotion_broken = false;
+    std::vector<Event> missed;  ///< while stopped
   };
   struct InFlight {
     election::LeaderRecord record;
@@ -114,6 +116,8 @@ class World {
   void led(std::uint8_t index, base::BootTime deadline, std::optional<Epoch> epoch);
   void broadcast();
   void send_answer(std::uint8_t index, std::uint16_t life, Kind kind, std::uint64_t value);
+  void stop_at_a_bad_moment(std::uint8_t index);
+  void resume(Node& node);
   void heal();
   void violated(std::string what);
   template <typename Line>
@@ -145,6 +149,7 @@ class World {
   std::uint32_t loss_percent_ = 0;
   std::uint32_t slow_percent_ = 0;
   std::uint32_t stale_percent_ = 0;
+  std::uint32_t stop_percent_ = 0;
   std::uint32_t promotion_failure_percent_ = 0;
   Epoch log_epoch_;
   Epoch announced_;
