@@ -63,7 +63,9 @@ struct ReplicaOptions {
   /// fsync at checkpoints. Without it a power failure will probably cost a re-seed.
   bool sync = true;
   /// How long a checkpoint of a WAL beyond four times checkpoint_frames waits for readers that are about to
-  /// end, so that the WAL can be started anew. Bounds what streams of short readers can make it grow to.
+  /// end, so that the WAL can be started anew; up to four times as long when it has become larger still. When
+  /// that was in vain it is not done again before the WAL has doubled. Without it, short readers that follow
+  /// one another closely would make the WAL grow for ever.
   std::chrono::microseconds restart_patience{5000};
   /// The WAL file is cut back to nothing when it is started anew and is larger than this many bytes.
   std::uint64_t wal_size_limit = 64ULL << 20U;

@@ -201,10 +201,12 @@ Status Replica::Implementation::checkpoint() {
                    "there is no database");
   }
   const auto now = std::chrono::steady_clock::now();
-  const std::uint64_t patient_from =
-      std::max<std::uint64_t>(patient_at_, std::uint64_t{4} * options_.checkpoint_frames);
-  const bool patient = options_.checkpoint_frames > 0 && header_.frame_max > patient_from;
-  const auto give_up = patient ? now + options_.restart_patience : now;
+  const std::uint64_t patient_from = std::uint64_t{4} * options_.checkpoint_frames;
+  const bool patient =
+      patient_from > 0 && header_.frame_max > std::max<std::uint64_t>(patient_at_, patient_from);
+  // The larger the WAL has become, the more a restart is worth: up to four times the patience.
+  const auto worth = patient ? std::min<std::uint64_t>(4, header_.frame_max / patient_from) : 0;
+  const auto give_up = now + options_.restart_patience * static_cast<int>(worth);
   if (options_.sync) {
     if (auto synced = record_file_.sync(); !synced) {
       statistics_.checkpoint_error = synced.error();
@@ -233,7 +235,7 @@ Status Replica::Implementation::checkpoint() {
     }
   }
   // A reader that stays: do not wait for it again until the WAL has doubled.
-  if (patient && !restarted) patient_at_ = std::max(patient_at_, header_.frame_max) * 2;
+  if (patient && !restarted) patient_at_ = header_.frame_max * 2;
   if (statistics_.checkpoint_error) return std::unexpected(*statistics_.checkpoint_error);
   return {};
 }

@@ -186,8 +186,10 @@ class InvariantReader {
   void reopen() {
     connection_.reset();
     connection_.emplace(*db::Connection::open(path_, SQLITE_OPEN_READWRITE));
-    connection_->set_busy_timeout(busy_timeout);
+    connection_->set_busy_timeout(std::chrono::seconds(10));
   }
+
+  void set_busy_timeout(std::chrono::milliseconds timeout) { connection_->set_busy_timeout(timeout); }
 
   std::int64_t check(bool quick_check) {
     run("BEGIN");
@@ -215,8 +217,6 @@ class InvariantReader {
     const auto done = connection_->execute(sql);
     require(done.has_value(), done ? "" : done.error().message());
   }
-
-  std::chrono::milliseconds busy_timeout{10000};
 
  private:
   std::int64_t number(const char* sql) {
