@@ -1,0 +1,74 @@
+// What is known of an LTX object without reading it: its name and what its metadata message says.
+//
+// The headers map of the metadata carries Litestream-Timestamp, which every Litestream writes and reads, and
+// four of ours, which Litestream ignores. Objects without ours were written by Litestream itself.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <litecluster/types.hpp>
+
+#include "base/clock.hpp"
+#include "base/sha256.hpp"
+#include "log/object_name.hpp"
+
+namespace litecluster::log {
+
+/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits.
+inline constexpr std::string_view timestamp_header = "Litestream-Timestamp";
+inline constexpr std::string_view epoch_header = "Litecluster-Epoch";
+inline constexpr std::string_view node_header = "Litecluster-Node";
+inline constexpr std::string_view incarnation_header = "Litecluster-Incarnation";
+inline constexpr std::string_view checksum_header = "Litecluster-Checksum";
+
+using Headers = std::map<std::string, std::string, std::less<>>;
+
+/// Who wrote an object: a node, one run of its process, in one term of leadership.
+struct Author {
+  Epoch epoch;
+  std::string node;
+  /// Random per start of the process.
+  std::string incarnation;
+
+  friend bool operator==(const Author&, const Author&) = default;
+};
+
+/// "node n in epoch e".
+[[nodiscard]] std::string to_string(const Author& author);
+
+/// One LTX object as its metadata describes it.
+struct Object {
+  ObjectName name;
+  /// Bytes of the LTX file.
+  std::uint64_t size = 0;
+  /// The state's time: the time stamp of the last transaction in the file.
+  base::WallTime created_at{};
+  /// Absent when Litestream wrote the object.
+  std::optional<Author> author;
+  /// Rolling checksum of the database after this file. Absent when Litestream wrote the object.
+  std::optional<Checksum> checksum;
+  /// Stream sequence of the metadata message; grows with each change in the bucket.
+  Revision sequence;
+  /// SHA-256 of the LTX file's bytes. Absent when the metadata has none that can be read.
+  std::optional<base::Sha256Digest> digest;
+  /// Where the bucket keeps the bytes: the name and number of their chunks.
+  std::string nuid;
+  std::uint64_t chunks = 0;
+
+  friend bool operator==(const Object&, const Object&) = default;
+};
+
+/// What the writer puts into the headers map. Without an author only Litestream-Timestamp.
+[[nodiscard]] Headers make_headers(base::WallTime created_at, const std::optional<Author>& author,
+                                   std::optional<Checksum> checksum);
+
+/// Fills in created_at, author and checksum from `headers`. A missing or unreadable Litestream-Timestamp
+/// gives `server_time`, as in Litestream. An author needs a readable epoch; its other two fields may be
+/// missing. An unreadable checksum counts as none.
+void read_headers(const Headers& headers, base::WallTime server_time, Object& object);
+
+}  // namespace litecluster::log

@@ -1,0 +1,125 @@
+#include "log/retention.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "log/restore_plan.hpp"
+
+namespace litecluster::log {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Tells for ascending TXIDs whether a compacted object holds them. Objects that reach into the grace do not
+/// count: a TXID inside of them that is still promised is reached only through the raw objects before it.
+class Coverage {
+ public:
+  Coverage(const LogView& view, base::WallTime grace_start) {
+    for (int level = 1; level <= compaction_level_max; ++level) {
+      for (const auto& [name, object] : view.level(level)) {
+        if (object.created_at < grace_start) ranges_.push_back({name.min, name.max});
+      }
+    }
+    std::ranges::sort(ranges_, {}, &TxidRange::min);
+  }
+
+  /// Call it with ascending ranges.
+  bool contains(const ObjectName& name) {
+    for (; next_ < ranges_.size() && ranges_[next_].min <= name.min; ++next_) {
+      reaches_ = std::max(reaches_, ranges_[next_].max);
+    }
+    return name.max <= reaches_;
+  }
+
+ private:
+  std::vector<TxidRange> ranges_;
+  std::size_t next_ = 0;
+  Txid reaches_;
+};
+
+const Object* find_base(const LogView& view, base::WallTime cutoff) {
+  const auto& snapshots = view.level(snapshot_level);
+  const auto found = std::find_if(snapshots.rbegin(), snapshots.rend(),
+                                  [cutoff](const auto& entry) { return entry.second.created_at < cutoff; });
+  return found == snapshots.rend() ? nullptr : &found->second;
+}
+
+class Planner {
+ public:
+  Planner(const LogView& view, const RetentionPolicy& policy, base::WallTime now)
+      : view_(view),
+        grace_start_(now - std::chrono::ceil<milliseconds>(std::max(policy.raw_grace, raw_grace_min))),
+        cutoff_(now - std::chrono::ceil<milliseconds>(policy.retention)),
+        base_(find_base(view, cutoff_)) {}
+
+  std::vector<Object> plan() {
+    add_raw();
+    for (int level = 1; level <= compaction_level_max; ++level) add_compacted(view_.level(level));
+    add_snapshots();
+    add_stale();
+    return std::move(removals_);
+  }
+
+ private:
+  [[nodiscard]] bool is_before_base(const Object& object) const {
+    return base_ != nullptr && object.name.max <= base_->name.max && object.created_at < cutoff_;
+  }
+
+  void add_raw() {
+    Coverage coverage(view_, grace_start_);
+    const LogView::Level& raw = view_.level(raw_level);
+    for (auto entry = raw.begin(); entry != raw.end() && std::next(entry) != raw.end(); ++entry) {
+      const Object& object = entry->second;
+      const bool replaceable = coverage.contains(object.name) || is_before_base(object);
+      if (!replaceable || object.created_at >= grace_start_) return;
+      removals_.push_back(object);
+    }
+  }
+
+  void add_compacted(const LogView::Level& level) {
+    for (auto entry = level.begin(); entry != level.end() && std::next(entry) != level.end(); ++entry) {
+      if (is_before_base(entry->second)) removals_.push_back(entry->second);
+    }
+  }
+
+  void add_snapshots() {
+    for (const auto& [name, object] : view_.level(snapshot_level)) {
+      if (is_before_base(object) && name != base_->name) removals_.push_back(object);
+    }
+  }
+
+  void add_stale() {
+    const Txid end = view_.end().txid;
+    for (const auto& [name, object] : view_.stale()) {
+      if (name.max <= end && object.created_at < grace_start_) removals_.push_back(object);
+    }
+  }
+
+  const LogView& view_;
+  base::WallTime grace_start_;
+  base::WallTime cutoff_;
+  const Object* base_;
+  std::vector<Object> removals_;
+};
+
+}  // namespace
+
+Result<std::vector<Object>> plan_retention(const LogView& view, const RetentionPolicy& policy,
+                                           base::WallTime now) {
+  auto removals = Planner(view, policy, now).plan();
+  if (removals.size() > policy.removals_max) removals.resize(policy.removals_max);
+  if (removals.empty()) return removals;
+  const auto before = plan_restore(view, RestoreTarget::latest());
+  // Already broken: removing would only make it harder to repair.
+  if (!before) return std::unexpected(before.error().within("plan retention"));
+  LogView rest = view;
+  for (const Object& object : removals) rest.forget(object.name);
+  const auto after = plan_restore(rest, RestoreTarget::latest());
+  if (!after || after->txid() != before->txid()) {
+    return failure(ErrorCode::internal, "plan retention", "",
+                   "removing what is due would make the latest state impossible to restore");
+  }
+  return removals;
+}
+
+}  // namespace litecluster::log

@@ -1,0 +1,48 @@
+#include "log/object.hpp"
+
+#include <gtest/gtest.h>
+
+#include "unit/log/make_object.hpp"
+
+namespace litecluster::log {
+namespace {
+
+TEST(ObjectHeaders, CarryAuthorChecksumAndTime) {
+  const auto headers = make_headers(test::at_second(5), test::author(7, "a"), Checksum(0xABC));
+  EXPECT_EQ(headers.at("Litestream-Timestamp"), "2023-11-20T00:00:05Z");
+  EXPECT_EQ(headers.at("Litecluster-Epoch"), "7");
+  EXPECT_EQ(headers.at("Litecluster-Node"), "a");
+  EXPECT_EQ(headers.at("Litecluster-Checksum"), "8000000000000abc");
+  Object object;
+  read_headers(headers, test::at_second(99), object);
+  EXPECT_EQ(object.created_at, test::at_second(5));
+  EXPECT_EQ(object.author, test::author(7, "a"));
+  EXPECT_EQ(object.checksum, Checksum(0xABC));
+}
+
+TEST(ObjectHeaders, OfLitestreamAloneGiveNoAuthor) {
+  Object object;
+  object.author = test::author(1);
+  object.checksum = Checksum(1);
+  read_headers(make_headers(test::at_second(5), std::nullopt, std::nullopt), test::at_second(99), object);
+  EXPECT_EQ(object.created_at, test::at_second(5));
+  EXPECT_FALSE(object.author);
+  EXPECT_FALSE(object.checksum);
+}
+
+TEST(ObjectHeaders, ThatCannotBeReadFallBackToTheServerTime) {
+  Object object;
+  read_headers({}, test::at_second(99), object);
+  EXPECT_EQ(object.created_at, test::at_second(99));
+  read_headers(
+      {{"Litestream-Timestamp", "yesterday"}, {"Litecluster-Epoch", "x"}, {"Litecluster-Checksum", "1"}},
+      test::at_second(98), object);
+  EXPECT_EQ(object.created_at, test::at_second(98));
+  EXPECT_FALSE(object.author);
+  EXPECT_FALSE(object.checksum);
+  read_headers({{"Litecluster-Epoch", "0"}}, test::at_second(98), object);
+  EXPECT_FALSE(object.author);
+}
+
+}  // namespace
+}  // namespace litecluster::log
