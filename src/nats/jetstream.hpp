@@ -111,9 +111,9 @@ struct AccountInfo {
 class PendingAck {
  public:
   /// Waits for the acknowledgement. Errors: conflict (an expectation in the headers did not hold),
-  /// resource_exhausted (limits of the stream or account), not_found (no stream takes the subject),
-  /// unavailable (no answer in time or connection broken: it may have been stored all the same),
-  /// deadline_exceeded, cancelled. Afterwards the object is empty.
+  /// resource_exhausted (limits of the stream or account),
+  /// unavailable (nobody takes the subject, or no answer in time or the connection broke: it may have been
+  /// stored), deadline_exceeded, cancelled. Afterwards the object is empty.
   [[nodiscard]] Result<PublishAck> wait(const Context& context);
   [[nodiscard]] bool ready() const { return reply_.ready(); }
 
@@ -175,8 +175,8 @@ class JetStream {
   [[nodiscard]] Result<PublishAck> publish(const Context& context, std::string_view subject,
                                            base::ByteView data, const Headers& headers = {}) const;
 
-  /// The newest message on the subject. The read goes to any replica when the stream allows direct reads, and
-  /// may then be behind the leader; `from_leader` asks the leader.
+  /// The newest message on the subject. When the stream allows direct reads (asked once and remembered), any
+  /// replica answers and may be behind the leader; `from_leader` asks the leader.
   [[nodiscard]] Result<StoredMessage> last_message(const Context& context, std::string_view stream,
                                                    std::string_view subject, bool from_leader = false) const;
   [[nodiscard]] Result<StoredMessage> message_at(const Context& context, std::string_view stream,
@@ -184,7 +184,7 @@ class JetStream {
   /// The first message on the subject (wildcards allowed) with at least this sequence. Direct reads only.
   [[nodiscard]] Result<StoredMessage> next_message(const Context& context, std::string_view stream,
                                                    std::string_view subject, std::uint64_t sequence) const;
-  /// As the three above, pipelined; direct reads only.
+  /// As above, pipelined; direct reads only: a stream that does not allow them never answers.
   [[nodiscard]] Result<PendingGet> send_last_message(std::string_view stream, std::string_view subject) const;
   [[nodiscard]] Result<PendingGet> send_next_message(std::string_view stream, std::string_view subject,
                                                      std::uint64_t sequence) const;
@@ -196,10 +196,13 @@ class JetStream {
                                                 std::string_view subject_of_error) const;
 
  private:
-  [[nodiscard]] Result<StoredMessage> leader_get(const Context& context, std::string_view stream,
-                                                 std::string body) const;
+  class DirectReads;
+  [[nodiscard]] Result<StoredMessage> read(const Context& context, std::string_view stream,
+                                           const std::string& body, bool from_leader) const;
+  [[nodiscard]] Result<PendingGet> send_direct(std::string_view stream, const std::string& body) const;
   std::shared_ptr<Connection> connection_;
   std::string prefix_;  // "$JS.API." or "$JS.<domain>.API."
+  std::shared_ptr<DirectReads> direct_reads_;
 };
 
 /// The code of the JetStream API inside an Error made here, such as 10071; 0 when there is none.

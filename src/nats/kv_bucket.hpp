@@ -37,13 +37,13 @@ struct KeyValueOptions {
   /// Revisions kept per key: 1 to kv_history_max.
   int history = 1;
   /// In bytes; nothing: no limit of its own below the server's max_payload.
-  std::optional<std::int32_t> value_size_max;
+  std::optional<std::int32_t> value_size_max{};
   /// Of the whole bucket, in bytes. Nothing: no limit.
-  std::optional<std::int64_t> bytes_max;
+  std::optional<std::int64_t> bytes_max{};
   /// Age at which values vanish. 0: never.
   std::chrono::nanoseconds ttl{0};
   /// Nothing: as for all buckets, see JetStream::replicas_for_new_stream().
-  std::optional<int> replicas;
+  std::optional<int> replicas{};
 };
 
 struct KeyValueStatus {
@@ -62,10 +62,10 @@ enum class KvRead {
   leader,  ///< the stream's leader
 };
 
-/// Thread-safe. All calls block for the answer: per attempt at most the connection's request timeout, in all
-/// no longer than twice that or the Context allows. Errors common to all: cancelled, deadline_exceeded,
-/// unavailable, permission_denied, invalid_argument (key), failed_precondition (the bucket is gone or was
-/// replaced).
+/// Thread-safe; cheap to copy. All calls block for the answer: per attempt at most the connection's request
+/// timeout, in all no longer than twice that or the Context allows. Errors common to all: cancelled,
+/// deadline_exceeded, unavailable, permission_denied, invalid_argument (key), failed_precondition (the bucket
+/// is gone or was replaced).
 class KeyValue {
  public:
   /// Binds to an existing bucket. Errors: not_found, failed_precondition (not a KV bucket).
@@ -74,9 +74,6 @@ class KeyValue {
   /// Binds to the bucket, and creates it when it is missing. An existing one keeps its settings.
   [[nodiscard]] static Result<KeyValue> open_or_create(const Context& context, const JetStream& jetstream,
                                                        const KeyValueOptions& options);
-
-  KeyValue(KeyValue&& other) noexcept;
-  KeyValue& operator=(KeyValue&&) = delete;
 
   /// not_found when there is no such key or it is deleted.
   [[nodiscard]] Result<KvEntry> get(const Context& context, std::string_view key,
@@ -121,23 +118,28 @@ class KeyValue {
   struct Change;
   KeyValue(JetStream jetstream, std::string bucket, const StreamInfo& info);
 
+  [[nodiscard]] static Result<KeyValue> bind(const JetStream& jetstream, std::string_view bucket,
+                                             const StreamInfo& info);
   [[nodiscard]] std::string subject_of(std::string_view key) const;
-  [[nodiscard]] Context bounded(const Context& context) const;
-  [[nodiscard]] Status check_key(std::string_view operation, std::string_view key) const;
+  [[nodiscard]] Error failed(const Error& error, const Context& outer, std::string_view operation,
+                             std::string_view key) const;
+  template <typename Attempt>
+  [[nodiscard]] auto retrying(const Context& context, std::string_view operation, std::string_view key,
+                              const Attempt& attempt) const -> decltype(attempt(context));
+  [[nodiscard]] Status check_bucket(const Context& context) const;
   [[nodiscard]] Result<Revision> write(const Context& context, std::string_view operation,
                                        std::string_view key, const Change& change) const;
-  [[nodiscard]] Result<std::optional<Revision>> find_own(const Context& context, std::string_view key,
-                                                         std::string_view message_id,
-                                                         std::optional<Revision> expected) const;
-  [[nodiscard]] std::unexpected<Error> failed(const Context& context, const Error& error,
-                                              std::string_view operation, std::string_view subject) const;
+  [[nodiscard]] Result<Revision> find_own(const Context& context, std::string_view key,
+                                          std::string_view message_id,
+                                          std::optional<Revision> expected) const;
   void saw(Revision revision) const;
 
   JetStream jetstream_;
   std::string bucket_;
   std::string stream_;
   ServerTime created_{};
-  mutable std::atomic<std::uint64_t> highest_seen_;
+  // Shared by copies, so that a bucket that goes back is noticed by all of them.
+  std::shared_ptr<std::atomic<std::uint64_t>> highest_seen_;
 };
 
 }  // namespace litecluster::nats

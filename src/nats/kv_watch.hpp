@@ -32,7 +32,7 @@ struct KeyValueWatchOptions {
   /// Leaves the values out.
   bool keys_only = false;
   /// Only changes behind this revision.
-  std::optional<Revision> resume_after;
+  std::optional<Revision> resume_after{};
   /// Of the server; silence of twice as long is noticed and the watch re-made.
   std::chrono::milliseconds heartbeat{1000};
 };

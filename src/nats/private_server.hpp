@@ -35,6 +35,8 @@ struct PrivateServerOptions {
   std::vector<std::string> routes;
   /// Appended to the configuration file: authorization, limits, TLS.
   std::string extra_configuration;
+  /// Put into the jetstream block of the configuration file: sync_interval, limits.
+  std::string jetstream_configuration;
   /// Longest wait for the server to accept connections.
   std::chrono::milliseconds start_timeout{10'000};
 };
@@ -74,6 +76,27 @@ class PrivateServer {
   class Impl;
   explicit PrivateServer(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
+};
+
+/// A TCP port on 127.0.0.1 that nobody listened on a moment ago.
+[[nodiscard]] Result<std::uint16_t> find_free_port();
+
+/// Several servers that form one cluster.
+class PrivateCluster {
+ public:
+  /// Starts `size` servers under `directory`/<number>; `options` gives what they have in common. Waits until
+  /// each accepts connections; a JetStream leader may take a few seconds more.
+  [[nodiscard]] static Result<PrivateCluster> start(const Context& context, int size,
+                                                    const std::filesystem::path& directory,
+                                                    const PrivateServerOptions& options = {});
+
+  [[nodiscard]] std::vector<std::string> urls() const;
+  [[nodiscard]] std::size_t size() const { return servers_.size(); }
+  [[nodiscard]] PrivateServer& server(std::size_t index) { return servers_[index]; }
+
+ private:
+  explicit PrivateCluster(std::vector<PrivateServer> servers);
+  std::vector<PrivateServer> servers_;
 };
 
 /// The binary that an empty PrivateServerOptions::binary means. Error not_found names the places looked at.
