@@ -1,0 +1,130 @@
+#include "ring/participant.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace litecluster::ring {
+namespace {
+
+constexpr base::Duration own_retry_first = std::chrono::seconds(1);
+constexpr base::Duration own_retry_max = std::chrono::seconds(30);
+
+}  // namespace
+
+void Participant::life_begun(base::BootTime now, const MemberId& life) {
+  life_ = life;
+  settle_ = false;
+  self_ = assignment_ ? assignment_->index_of(life) : nobody;
+  advance(now);
+}
+
+void Participant::life_over(base::BootTime now) {
+  life_.reset();
+  self_ = nobody;
+  settle_ = true;
+  advance(now);
+}
+
+void Participant::assignment_seen(base::BootTime now, std::shared_ptr<const Assignment> assignment) {
+  if (assignment_ && assignment->version <= assignment_->version) return;
+  if (assignment->slots.size() != states_.size()) return;
+  assignment_ = std::move(assignment);
+  self_ = life_ ? assignment_->index_of(*life_) : nobody;
+  advance(now);
+}
+
+void Participant::hook_done(base::BootTime now, bool succeeded) {
+  if (hook_ == Hook::none) return;
+  const bool owning = hook_ == Hook::own;
+  for (const Partition partition : hook_partitions_) {
+    states_[partition.value()] = owning && succeeded ? State::owned : State::idle;
+  }
+  if (owning && succeeded) {
+    own_retry_ = own_retry_first;
+    retry_at_.reset();
+  } else if (owning && !hook_cancelled_) {
+    retry_at_ = now + own_retry_;
+    own_retry_ = std::min(own_retry_max, own_retry_ * 2);
+  }
+  hook_ = Hook::none;
+  hook_cancelled_ = false;
+  hook_partitions_.clear();
+  advance(now);
+}
+
+void Participant::tick(base::BootTime now) {
+  if (retry_at_ && now >= *retry_at_) advance(now);
+}
+
+bool Participant::wanted(std::size_t partition, std::uint16_t self) const {
+  if (self == nobody) return false;
+  const Slot& slot = assignment_->slots[partition];
+  return slot.holder == self && slot.target == self;
+}
+
+bool Participant::must_acknowledge(std::uint16_t self) const {
+  if (self == nobody || acknowledged_ >= assignment_->version) return false;
+  return std::ranges::any_of(assignment_->slots,
+                             [&](const Slot& slot) { return slot.holder == self && slot.target != self; });
+}
+
+void Participant::advance(base::BootTime now) {
+  if (hook_ != Hook::none) {
+    const bool lost = std::ranges::any_of(
+        hook_partitions_, [&](Partition partition) { return !wanted(partition.value(), self_); });
+    if (hook_ == Hook::own && lost && !std::exchange(hook_cancelled_, true)) {
+      actions_.emplace_back(CancelHook{});
+    }
+    return;
+  }
+  start_release();
+  if (hook_ != Hook::none) return;
+  // Nothing is owned now that is not wanted.
+  if (must_acknowledge(self_)) {
+    acknowledged_ = assignment_->version;
+    actions_.emplace_back(AcknowledgeRelease{acknowledged_});
+  }
+  if (settle_) {
+    settle_ = false;
+    retry_at_.reset();
+    actions_.emplace_back(RingSettled{});
+    return;
+  }
+  if (retry_at_) {
+    if (now < *retry_at_) return;
+    retry_at_.reset();
+  }
+  start_own();
+}
+
+void Participant::start_release() {
+  for (std::size_t partition = 0; partition < states_.size(); ++partition) {
+    if (states_[partition] != State::owned || wanted(partition, self_)) continue;
+    states_[partition] = State::releasing;
+    hook_partitions_.emplace_back(static_cast<std::uint32_t>(partition));
+  }
+  if (hook_partitions_.empty()) return;
+  hook_ = Hook::release;
+  actions_.emplace_back(RunRelease{hook_partitions_, assignment_->version, !life_});
+}
+
+void Participant::start_own() {
+  for (std::size_t partition = 0; partition < states_.size(); ++partition) {
+    if (states_[partition] != State::idle || !wanted(partition, self_)) continue;
+    states_[partition] = State::owning;
+    hook_partitions_.emplace_back(static_cast<std::uint32_t>(partition));
+  }
+  if (hook_partitions_.empty()) return;
+  hook_ = Hook::own;
+  actions_.emplace_back(RunOwn{hook_partitions_, assignment_->version});
+}
+
+std::vector<ParticipantAction> Participant::take_actions() {
+  return std::exchange(actions_, {});
+}
+
+std::optional<base::BootTime> Participant::next_tick() const {
+  return hook_ == Hook::none ? retry_at_ : std::nullopt;
+}
+
+}  // namespace litecluster::ring
