@@ -76,33 +76,45 @@ Result<PageReader> PageReader::open(RandomAccess& file) {
   return PageReader(file, *header, *trailer, std::move(*entries));
 }
 
-const IndexEntry* PageReader::find(PageNo number) const {
-  const auto found = std::ranges::lower_bound(entries_, number, {}, &IndexEntry::number);
-  return found != entries_.end() && found->number == number ? &*found : nullptr;
+bool PageReader::contains(PageNo number) const {
+  return std::ranges::binary_search(entries_, number, {}, &IndexEntry::number);
 }
 
-bool PageReader::contains(PageNo number) const {
-  return find(number) != nullptr;
+Result<IndexEntry> PageReader::find(PageNo number) const {
+  const auto found = std::ranges::lower_bound(entries_, number, {}, &IndexEntry::number);
+  if (found != entries_.end() && found->number == number) return *found;
+  return failure(ErrorCode::not_found, "read page of", std::string(file_->name()),
+                 fmt::format("page {} is not in this file", number.value()));
+}
+
+/// The page header in frame_, if it is the one that the index leads to.
+Result<PageHeader> PageReader::check_frame(const IndexEntry& entry) const {
+  const PageHeader header = load_page_header(frame_);
+  if (const auto problem = check_page_header(header)) return corrupt(*file_, entry.offset, *problem);
+  if (header.number == entry.number) return header;
+  return corrupt(
+      *file_, entry.offset,
+      fmt::format("page {} where the index says page {}", header.number.value(), entry.number.value()));
+}
+
+Result<PageHeader> PageReader::read_page_header(PageNo number) {
+  const auto entry = find(number);
+  if (!entry) return std::unexpected(entry.error());
+  frame_.resize(page_header_size);
+  if (auto done = read_exactly(*file_, frame_, entry->offset); !done) return std::unexpected(done.error());
+  return check_frame(*entry);
 }
 
 Result<base::ByteView> PageReader::read_page(PageNo number) {
-  const IndexEntry* entry = find(number);
-  if (entry == nullptr) {
-    return failure(ErrorCode::not_found, "read page of", std::string(file_->name()),
-                   fmt::format("page {} is not in this file", number.value()));
-  }
+  const auto entry = find(number);
+  if (!entry) return std::unexpected(entry.error());
   frame_.resize(static_cast<std::size_t>(entry->size));  // at most frame_size_limit, checked with the index
   if (auto done = read_exactly(*file_, frame_, entry->offset); !done) return std::unexpected(done.error());
-  const PageHeader header = load_page_header(frame_);
-  if (const auto problem = check_page_header(header)) return corrupt(*file_, entry->offset, *problem);
-  if (header.number != number) {
-    return corrupt(
-        *file_, entry->offset,
-        fmt::format("page {} where the index says page {}", header.number.value(), number.value()));
-  }
+  const auto header = check_frame(*entry);
+  if (!header) return std::unexpected(header.error());
   page_.resize(header_.page_size);
   const auto payload = base::ByteView(frame_).subspan(page_header_size);
-  const auto size = unpack_page(header.flags, payload, page_);
+  const auto size = unpack_page(header->flags, payload, page_);
   if (!size) {
     return corrupt(*file_, entry->offset + page_header_size + size.error().offset,
                    fmt::format("page {}: {}", number.value(), size.error().reason));

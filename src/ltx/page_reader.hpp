@@ -9,6 +9,7 @@
 
 #include "base/bytes.hpp"
 #include "ltx/header.hpp"
+#include "ltx/page_codec.hpp"
 #include "ltx/page_index.hpp"
 #include "ltx/stream.hpp"
 
@@ -27,13 +28,16 @@ class PageReader {
   /// Ascending by page number.
   [[nodiscard]] std::span<const IndexEntry> entries() const { return entries_; }
   [[nodiscard]] bool contains(PageNo number) const;
+  /// Number and flags as the frame itself states them. Error: not_found, or corrupt.
+  [[nodiscard]] Result<PageHeader> read_page_header(PageNo number);
   /// The page's bytes, valid until the next call. Error: not_found, or corrupt.
   [[nodiscard]] Result<base::ByteView> read_page(PageNo number);
 
  private:
   PageReader(RandomAccess& file, const Header& header, const Trailer& trailer,
              std::vector<IndexEntry> entries);
-  [[nodiscard]] const IndexEntry* find(PageNo number) const;
+  [[nodiscard]] Result<IndexEntry> find(PageNo number) const;
+  [[nodiscard]] Result<PageHeader> check_frame(const IndexEntry& entry) const;
 
   RandomAccess* file_;
   Header header_;
