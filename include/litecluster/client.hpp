@@ -17,12 +17,12 @@ namespace litecluster {
 struct ClientOptions {
   /// Shared by all who work together; letters, digits, `-` and `_`. Buckets are `<cluster>-kv` and
   /// `<cluster>-locks`.
-  std::string cluster;
+  std::string cluster{};
   /// Name shown in lock records. Empty: host name and process id.
-  std::string node;
-  NatsOptions nats;
+  std::string node{};
+  NatsOptions nats{};
   /// Bucket of kv(). Empty: `<cluster>-kv`.
-  std::string kv_bucket;
+  std::string kv_bucket{};
   /// Revisions kept per key when the bucket has to be created: 1 to 64.
   int kv_history = 1;
 };

@@ -21,7 +21,7 @@ namespace litecluster {
 
 struct KvGetOptions {
   /// Read this revision of the key instead of the newest.
-  std::optional<Revision> revision;
+  std::optional<Revision> revision{};
   /// Ask the server that leads the bucket. Otherwise any replica may answer, which on a cluster may lag by
   /// a moment and return an older value.
   bool from_leader = false;
@@ -35,7 +35,7 @@ struct KvWatchOptions {
   /// Leave deletes out.
   bool ignore_deletes = false;
   /// Continue behind this revision, as after a restart of the watching program.
-  std::optional<Revision> resume_after;
+  std::optional<Revision> resume_after{};
 };
 
 /// A running watch. Not thread-safe, except for stop(). Destroying it ends it.

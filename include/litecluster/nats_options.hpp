@@ -14,12 +14,12 @@ namespace litecluster {
 struct TlsOptions {
   bool enabled = false;
   /// PEM file with the authorities that may have signed the server's certificate. Empty: the system's.
-  std::string ca_file;
+  std::string ca_file{};
   /// PEM files of the client's own certificate and key; both or neither.
-  std::string certificate_file;
-  std::string key_file;
+  std::string certificate_file{};
+  std::string key_file{};
   /// Name expected in the server's certificate. Empty: the host of the URL.
-  std::string expected_hostname;
+  std::string expected_hostname{};
   /// Accepts any certificate. For experiments only.
   bool skip_verification = false;
 };
@@ -28,20 +28,20 @@ struct TlsOptions {
 struct NatsOptions {
   /// `nats://host:port`, `tls://host:port`; user and password or token may stand in the URL. Tried in random
   /// order, forever. Empty: `nats://127.0.0.1:4222`.
-  std::vector<std::string> urls;
+  std::vector<std::string> urls{};
   /// Path of a `.creds` file (user JWT and seed).
-  std::string credentials_file;
+  std::string credentials_file{};
   /// Public nkey of the user (starts with `U`), and the path of the file that holds its seed.
-  std::string nkey;
-  std::string nkey_seed_file;
-  std::string token;
-  std::string user;
-  std::string password;
-  TlsOptions tls;
+  std::string nkey{};
+  std::string nkey_seed_file{};
+  std::string token{};
+  std::string user{};
+  std::string password{};
+  TlsOptions tls{};
   /// Shown in the server's connection list. Empty: chosen by the library.
-  std::string name;
+  std::string name{};
   /// JetStream domain; empty: none.
-  std::string domain;
+  std::string domain{};
   /// Longest wait for the first connection to be established.
   std::chrono::milliseconds connect_timeout{5000};
   /// Longest wait for one answer of the server.
@@ -53,7 +53,7 @@ struct NatsOptions {
   std::chrono::milliseconds ping_interval{2000};
   /// Copies of each bucket that is created: 1 to 5. Unset: 1 on a single server, 3 on a cluster of three or
   /// more.
-  std::optional<int> replicas;
+  std::optional<int> replicas{};
 };
 
 }  // namespace litecluster
