@@ -317,7 +317,10 @@ std::optional<StoredMessage> parse_stored_message(std::string_view json) {
 std::optional<ConsumerInfo> parse_consumer_info(std::string_view json) {
   const auto answer = parse_object(json);
   if (!answer || !member(*answer, "name").is_string()) return std::nullopt;
-  return ConsumerInfo{text_of(*answer, "name"), count_of(*answer, "num_pending")};
+  // What has been delivered already counts as pending from the beginning.
+  const Json& delivered = member(*answer, "delivered");
+  const std::uint64_t sent = delivered.is_object() ? count_of(delivered, "consumer_seq") : 0;
+  return ConsumerInfo{text_of(*answer, "name"), count_of(*answer, "num_pending") + sent};
 }
 
 std::string stream_config_json(const StreamConfig& config) {

@@ -44,7 +44,7 @@ struct SubjectPage {
 
 struct ConsumerInfo {
   std::string name;
-  std::uint64_t pending = 0;
+  std::uint64_t pending = 0;  ///< messages that it has for its reader, sent or not
 };
 [[nodiscard]] std::optional<ConsumerInfo> parse_consumer_info(std::string_view json);
 

@@ -1,0 +1,250 @@
+#include "nats/ordered_consumer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/backoff.hpp"
+#include "base/logging.hpp"
+#include "base/random.hpp"
+#include "nats/jetstream_json.hpp"
+#include "nats/ordered_tracker.hpp"
+
+namespace litecluster::nats {
+namespace {
+
+constexpr std::string_view operation = "read stream";
+
+// A server that has just become leader of a stream can be behind for a moment; on a cluster, what looks like
+// a lost history has to look so for this long before it is believed.
+constexpr std::chrono::seconds disbelief{5};
+
+// Above the server's own window of flow control (32 MiB), so that the queue never overflows by itself.
+constexpr std::size_t queue_bytes_max = std::size_t{96} << 20U;
+constexpr std::size_t queue_messages_max = 2'000'000;
+
+bool may_pass(const Error& error) {
+  return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::resource_exhausted ||
+         error.code() == ErrorCode::internal;
+}
+
+}  // namespace
+
+class OrderedConsumer::Impl {
+ public:
+  Impl(JetStream jetstream, OrderedConsumerOptions options)
+      : jetstream_(std::move(jetstream)), options_(std::move(options)), tracker_(options_.start) {
+    options_.heartbeat = std::max(options_.heartbeat, std::chrono::milliseconds(100));
+  }
+  ~Impl() { drop(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Status establish(const Context& context);
+  Result<Delivery> next(const Context& context);
+
+  std::uint64_t initial_pending() const { return initial_pending_; }
+  std::uint64_t last_sequence() const { return tracker_.last_sequence(); }
+  std::uint64_t restarts() const { return restarts_; }
+
+ private:
+  Status establish_persistently(const Context& context);
+  Status check_history(const Context& context);
+  Result<std::optional<Message>> receive(const Context& context);
+  std::optional<Result<Delivery>> take(Message message);
+  bool answer_control(const Message& message);
+  void drop();
+
+  JetStream jetstream_;
+  OrderedConsumerOptions options_;
+  OrderedTracker tracker_;
+  std::optional<Subscription> subscription_;  // none: a consumer has to be made
+  std::string consumer_;
+  std::uint64_t initial_pending_ = 0;
+  std::uint64_t restarts_ = 0;
+  bool made_once_ = false;
+  std::optional<Error> final_;
+};
+
+void OrderedConsumer::Impl::drop() {
+  subscription_.reset();
+  if (consumer_.empty()) return;
+  // Nobody waits for the answer: without interest the server removes it by itself after a few seconds.
+  const std::string& domain = jetstream_.connection().options().domain;
+  static_cast<void>(jetstream_.connection().publish(
+      fmt::format("$JS.{}API.CONSUMER.DELETE.{}.{}", domain.empty() ? "" : domain + ".", options_.stream,
+                  consumer_),
+      {}));
+  consumer_.clear();
+}
+
+// Errors of code gap and not_found are final.
+Status OrderedConsumer::Impl::check_history(const Context& context) {
+  const auto began = std::chrono::steady_clock::now();
+  while (true) {
+    auto info = jetstream_.stream_info(context, options_.stream);
+    Error problem(ErrorCode::gap, std::string(operation), options_.stream, {});
+    if (info) {
+      const History history = tracker_.check(*info);
+      if (history == History::same) return {};
+      problem =
+          Error(ErrorCode::gap, std::string(operation), options_.stream,
+                history == History::another
+                    ? "the stream was deleted and made anew; what was read belongs to another history"
+                    : fmt::format("the stream ends at sequence {}, before what was read already: it lost "
+                                  "messages or was restored from an older state",
+                                  info->last_sequence));
+      if (info->cluster.empty()) return std::unexpected(problem);
+    } else if (info.error().code() == ErrorCode::not_found) {
+      problem = Error(ErrorCode::not_found, std::string(operation), options_.stream, info.error().reason());
+      if (!made_once_) return std::unexpected(problem);
+    } else {
+      return std::unexpected(info.error());
+    }
+    if (std::chrono::steady_clock::now() - began > disbelief) return std::unexpected(problem);
+    if (context.wait_for(std::chrono::milliseconds(200))) return context.status(operation);
+  }
+}
+
+Status OrderedConsumer::Impl::establish(const Context& context) {
+  drop();
+  if (auto status = check_history(context); !status) return status;
+  SubscriptionOptions queue;
+  queue.bytes_max = queue_bytes_max;
+  queue.messages_max = queue_messages_max;
+  const std::string inbox = jetstream_.connection().new_inbox();
+  auto subscription = jetstream_.connection().subscribe(inbox, queue);
+  if (!subscription) return std::unexpected(subscription.error());
+  auto answer =
+      jetstream_.api_request(context, "CONSUMER.CREATE." + options_.stream,
+                             consumer_create_json(options_, tracker_.resume(), inbox), options_.stream);
+  if (!answer) return std::unexpected(answer.error());
+  const auto info = parse_consumer_info(*answer);
+  if (!info)
+    return failure(ErrorCode::corrupt, std::string(operation), options_.stream, "the answer is unreadable");
+  consumer_ = info->name;
+  subscription_.emplace(std::move(*subscription));
+  tracker_.consumer_made();
+  if (!made_once_) initial_pending_ = info->pending;
+  if (made_once_) ++restarts_;
+  made_once_ = true;
+  return {};
+}
+
+Status OrderedConsumer::Impl::establish_persistently(const Context& context) {
+  base::Backoff backoff(std::chrono::milliseconds(20), std::chrono::seconds(1));
+  while (true) {
+    if (auto status = jetstream_.connection().wait_connected(context); !status) return status;
+    auto status = establish(context);
+    if (status) return status;
+    if (!may_pass(status.error())) {
+      if (status.error().code() == ErrorCode::gap || status.error().code() == ErrorCode::not_found) {
+        final_ = status.error();
+      }
+      return status;
+    }
+    base::log_debug("cannot make a consumer yet",
+                    {{"stream", options_.stream}, {"error", status.error().message()}});
+    if (context.wait_for(backoff.next(base::random_u64()))) return context.status(operation);
+  }
+}
+
+// A message; nothing when the consumer has to be made anew; an Error that ends next().
+Result<std::optional<Message>> OrderedConsumer::Impl::receive(const Context& context) {
+  const auto translate = [](Result<Message> message) -> Result<std::optional<Message>> {
+    if (message) return std::optional<Message>(std::move(*message));
+    // An interruption or an overflow; or the server's silence.
+    if (message.error().code() == ErrorCode::gap || message.error().code() == ErrorCode::deadline_exceeded) {
+      return std::nullopt;
+    }
+    return std::unexpected(message.error());
+  };
+  auto here = subscription_->poll();
+  if (!here) return translate(std::unexpected(here.error()));
+  if (*here) return here;
+  const Context patience = context.with_deadline(subscription_->last_arrival() + 2 * options_.heartbeat);
+  auto message = subscription_->next(patience);
+  if (!message) {
+    if (auto status = context.status(operation); !status) return std::unexpected(status.error());
+    if (message.error().code() == ErrorCode::deadline_exceeded) {
+      base::log_debug("no heartbeat from the stream", {{"stream", options_.stream}});
+    }
+  }
+  return translate(std::move(message));
+}
+
+// False: something is missing.
+bool OrderedConsumer::Impl::answer_control(const Message& message) {
+  Connection& connection = jetstream_.connection();
+  if (!message.reply().empty()) {  // flow control: everything before it has been taken by now
+    static_cast<void>(connection.publish(message.reply(), {}));
+    return true;
+  }
+  if (const auto stalled = message.header("Nats-Consumer-Stalled")) {
+    static_cast<void>(connection.publish(*stalled, {}));
+  }
+  const auto last = message.header_number("Nats-Last-Consumer");
+  return !last || tracker_.heartbeat(*last);
+}
+
+// Nothing: go on receiving.
+std::optional<Result<Delivery>> OrderedConsumer::Impl::take(Message message) {
+  const int status = message.status();
+  if (status == 100) {
+    if (!answer_control(message)) subscription_.reset();
+    return std::nullopt;
+  }
+  const auto position = parse_delivery_position(message.reply());
+  if (status != 0 || !position || !tracker_.accept(*position)) {
+    subscription_.reset();
+    return std::nullopt;
+  }
+  return Delivery{std::move(message), position->stream_sequence, position->time, position->pending};
+}
+
+Result<Delivery> OrderedConsumer::Impl::next(const Context& context) {
+  while (true) {
+    if (final_) return std::unexpected(*final_);
+    if (!subscription_) {
+      if (auto status = establish_persistently(context); !status) return std::unexpected(status.error());
+    }
+    auto received = receive(context);
+    if (!received) return std::unexpected(received.error());
+    if (!*received) {
+      subscription_.reset();
+      continue;
+    }
+    if (auto delivery = take(std::move(**received))) return std::move(*delivery);
+  }
+}
+
+OrderedConsumer::OrderedConsumer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+OrderedConsumer::OrderedConsumer(OrderedConsumer&&) noexcept = default;
+OrderedConsumer& OrderedConsumer::operator=(OrderedConsumer&&) noexcept = default;
+OrderedConsumer::~OrderedConsumer() = default;
+
+Result<OrderedConsumer> OrderedConsumer::create(const Context& context, JetStream jetstream,
+                                                OrderedConsumerOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(jetstream), std::move(options));
+  if (auto status = impl->establish(context); !status) return std::unexpected(status.error());
+  return OrderedConsumer(std::move(impl));
+}
+
+Result<Delivery> OrderedConsumer::next(const Context& context) {
+  return impl_->next(context);
+}
+
+std::uint64_t OrderedConsumer::initial_pending() const {
+  return impl_->initial_pending();
+}
+
+std::uint64_t OrderedConsumer::last_sequence() const {
+  return impl_->last_sequence();
+}
+
+std::uint64_t OrderedConsumer::restarts() const {
+  return impl_->restarts();
+}
+
+}  // namespace litecluster::nats
