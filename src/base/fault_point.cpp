@@ -50,11 +50,26 @@ std::vector<Fault> parse_faults() {
   return faults;
 }
 
+struct FaultTable {
+  Mutex mutex;
+  std::vector<Fault> faults;
+};
+
+FaultTable& fault_table() {
+  static FaultTable table{{}, parse_faults()};
+  return table;
+}
+
 }  // namespace
 
+void reload_fault_points() {
+  FaultTable& table = fault_table();
+  const MutexLock lock(table.mutex);
+  table.faults = parse_faults();
+}
+
 bool reach_fault_point(std::string_view name) {
-  static Mutex mutex;
-  static std::vector<Fault> faults = parse_faults();
+  auto& [mutex, faults] = fault_table();
   if (faults.empty()) return false;
   std::string action;
   {

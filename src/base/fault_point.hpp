@@ -13,6 +13,9 @@ namespace litecluster::base {
 #if defined(LITECLUSTER_FAULT_POINTS)
 /// Acts on "kill" and "stop"; returns true when "fail" is asked for here and now. Thread-safe.
 bool reach_fault_point(std::string_view name);
+/// Reads LITECLUSTER_FAULT again; otherwise it is read once, when the first point is reached. For tests that
+/// fork; call it before other threads run.
+void reload_fault_points();
 #define LITECLUSTER_FAULT_POINT(name) static_cast<void>(::litecluster::base::reach_fault_point(name))
 #define LITECLUSTER_FAULT_REQUESTED(name) ::litecluster::base::reach_fault_point(name)
 #else

@@ -13,7 +13,17 @@
 #include <utility>
 #include <vector>
 
+#include "base/fault_point.hpp"
+
 namespace litecluster::test {
+
+/// Arms a fault point (base/fault_point.hpp) in this process.
+inline void set_fault(const std::string& fault) {
+  ::setenv("LITECLUSTER_FAULT", fault.c_str(), 1);
+#if defined(LITECLUSTER_FAULT_POINTS)
+  base::reload_fault_points();
+#endif
+}
 
 /// Killed and reaped at the latest when destroyed. Fork before the process has threads or open databases.
 class ChildProcess {

@@ -174,7 +174,7 @@ TEST_F(ReplicaLifecycle, IsWholeWhereverASeedIsKilled) {
         ASSERT_EQ(first.wait(), "0");
       }
       ChildProcess killed = ChildProcess::run([&] {
-        ::setenv("LITECLUSTER_FAULT", point, 1);
+        test::set_fault(point);
         Replica replica = open_replica(path);
         return seed_with(replica, images_[12], changes_[12]) ? 0 : 1;
       });

@@ -204,6 +204,7 @@ int follow_until_killed(const std::filesystem::path& path, const std::vector<Sou
     require(replica->position().checksum == changes[found - 1].checksum, "wrong checksum in the position");
     const auto content = replica->scan();
     require(content.has_value() && *content == changes[found - 1].checksum, "wrong content");
+    board.applied = found;
   }
   std::vector<ReplicaPage> views;
   limit = std::min<std::size_t>(changes.size(), replica->position().txid.value() + limit);
@@ -239,7 +240,7 @@ void kill_rounds(const std::filesystem::path& directory, bool with_readers) {
     const std::string fault =
         fmt::format("{}={}@{}", point.name, torn ? "fail" : "kill", random() % point.passes + 1);
     ChildProcess follower = ChildProcess::run([&] {
-      if (at_point) ::setenv("LITECLUSTER_FAULT", fault.c_str(), 1);
+      if (at_point) test::set_fault(fault);
       return follow_until_killed(path, changes, 40, *board);
     });
     // Rare points may not be reached in one round: then the follower waits to be killed.
