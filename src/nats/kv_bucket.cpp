@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr const char* operation_header = "KV-Operation";
+constexpr int stream_not_found = 10059;
 
 Status check_key(std::string_view operation, std::string_view key) {
   if (valid_key(key)) return {};
@@ -78,11 +79,6 @@ Result<KeyValue> KeyValue::bind(const JetStream& jetstream, std::string_view buc
     return failure(ErrorCode::failed_precondition, "open bucket", std::string(bucket),
                    fmt::format("the stream {} exists and is not a KV bucket: it does not take {}",
                                info.config.name, subject));
-  }
-  if (!info.config.allow_direct) {
-    return failure(
-        ErrorCode::failed_precondition, "open bucket", std::string(bucket),
-        fmt::format("the stream {} does not allow direct reads; set allow_direct on it", info.config.name));
   }
   return KeyValue(jetstream, std::string(bucket), info);
 }
@@ -254,7 +250,13 @@ auto KeyValue::retrying(const Context& context, std::string_view operation, std:
   base::Backoff backoff(10ms, 500ms);
   while (true) {
     auto result = attempt(limit);
-    if (result || result.error().code() == ErrorCode::not_found) return result;
+    if (result) return result;
+    if (result.error().code() == ErrorCode::not_found) {
+      if (api_error_code(result.error()) != stream_not_found) return result;
+      return failure(ErrorCode::failed_precondition, std::string(operation),
+                     std::string(key.empty() ? std::string_view(bucket_) : key),
+                     "the bucket is gone; nothing re-creates it by itself");
+    }
     if (result.error().code() != ErrorCode::unavailable || limit.done()) {
       return std::unexpected(failed(result.error(), context, operation, key));
     }
@@ -298,10 +300,6 @@ Result<Revision> KeyValue::write(const Context& context, std::string_view operat
   if (revision) {
     saw(*revision);
     return revision;
-  }
-  if (revision.error().code() == ErrorCode::not_found) {
-    return failure(ErrorCode::failed_precondition, std::string(operation), std::string(key),
-                   "the bucket is gone; nothing re-creates it by itself");
   }
   if (cannot_tell && revision.error().code() == ErrorCode::conflict) {
     return failure(ErrorCode::unavailable, std::string(operation), std::string(key),

@@ -32,11 +32,11 @@ inline constexpr int kv_history_max = 64;
 
 struct KeyValueOptions {
   /// Letters, digits, `-` and `_`.
-  std::string bucket;
-  std::string description;
+  std::string bucket{};
+  std::string description{};
   /// Revisions kept per key: 1 to kv_history_max.
   int history = 1;
-  /// In bytes; nothing: no limit of its own below the server's max_payload.
+  /// In bytes, about 100 for headers included; nothing: no limit of its own below the server's max_payload.
   std::optional<std::int32_t> value_size_max{};
   /// Of the whole bucket, in bytes. Nothing: no limit.
   std::optional<std::int64_t> bytes_max{};
@@ -47,7 +47,7 @@ struct KeyValueOptions {
 };
 
 struct KeyValueStatus {
-  std::string bucket;
+  std::string bucket{};
   std::uint64_t values = 0;  ///< messages, deletes included
   std::uint64_t bytes = 0;
   std::int64_t history = 0;
