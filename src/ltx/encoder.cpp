@@ -43,8 +43,8 @@ Status Encoder::begin(const Header& header, Sink& sink) {
   order_ = PageOrder(Header{});
   rolling_ = Checksum();
   index_.clear();
-  if (auto valid = validate(header, file_name(header.min_txid, header.max_txid)); !valid) {
-    return fail(valid.error());
+  if (!validate(header, {})) {  // the name only matters now: small files should cost no allocation
+    return fail(validate(header, file_name(header.min_txid, header.max_txid)).error());
   }
   order_ = PageOrder(header);
   const std::size_t room = page_frame_size_max(header.page_size);
