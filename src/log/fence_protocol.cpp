@@ -40,7 +40,8 @@ void FenceProtocol::taken(const Object& by) {
   if (append == nullptr) return;
   const Txid txid = append->txid;
   if (by.author == author_) {
-    action_ = Done{txid};
+    stands_ = true;
+    action_ = Apply{txid};
   } else if (by.author && by.author->epoch >= author_.epoch) {
     fail_deposed(fmt::format("TXID {} was written by {}", to_string(txid), to_string(*by.author)));
   } else if (++rounds_ == rounds_max) {

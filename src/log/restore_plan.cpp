@@ -35,13 +35,15 @@ class Chain {
     }
   }
 
+  RestorePlan build_onward(Txid from) {
+    reached_ = from;
+    extend();
+    return std::move(plan_);
+  }
+
   RestorePlan build() {
     add_snapshot();
-    while (!finished()) {
-      advance_cursors();
-      if (best_ == nullptr || best_->name.max <= reached_) break;
-      take(*best_);
-    }
+    extend();
     return std::move(plan_);
   }
 
@@ -49,6 +51,14 @@ class Chain {
 
  private:
   [[nodiscard]] bool finished() const { return target_.txid && reached_ == *target_.txid; }
+
+  void extend() {
+    while (!finished()) {
+      advance_cursors();
+      if (best_ == nullptr || best_->name.max <= reached_) break;
+      take(*best_);
+    }
+  }
 
   void take(const Object& object) {
     plan_.objects.push_back(object);
@@ -142,27 +152,21 @@ Error time_not_available(const LogView& view, base::WallTime time) {
   return {ErrorCode::not_found, operation, "time " + format_timestamp(time), reason};
 }
 
-}  // namespace
-
-std::uint64_t RestorePlan::size() const {
-  std::uint64_t total = 0;
-  for (const Object& object : objects) total += object.size;
-  return total;
-}
-
-Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& target) {
+Status check_target(const LogView& view, const RestoreTarget& target) {
   if (target.txid && (target.time || target.txid->is_zero())) {
     return failure(ErrorCode::invalid_argument, operation, "", "give a TXID above 0 or a time, not both");
   }
   if (view.end().txid.is_zero()) {
     return failure(ErrorCode::not_found, operation, "", "the bucket holds no LTX objects");
   }
-  Chain chain(view, target);
-  RestorePlan plan = chain.build();
-  const Txid reached = chain.reached();
+  return {};
+}
+
+/// Whether a chain that reaches this far is what was asked for.
+Status check_reached(const LogView& view, const RestoreTarget& target, Txid reached) {
   if (target.txid) {
     if (reached != *target.txid) return std::unexpected(txid_not_available(view, *target.txid, reached));
-    return plan;
+    return {};
   }
   // An object that should be part of the state but cannot be reached. With a time as target the way to it may
   // also be blocked by an object from after the time; that is no hole.
@@ -172,7 +176,35 @@ Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& targe
     return object.name.min <= reached.next() && object.name.max > reached;
   });
   if (beyond != nullptr && bridge == nullptr) return gap_after(reached, *beyond);
-  if (plan.objects.empty()) return std::unexpected(time_not_available(view, *target.time));
+  if (reached.is_zero() && target.time) return std::unexpected(time_not_available(view, *target.time));
+  return {};
+}
+
+}  // namespace
+
+std::uint64_t RestorePlan::size() const {
+  std::uint64_t total = 0;
+  for (const Object& object : objects) total += object.size;
+  return total;
+}
+
+Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& target) {
+  if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
+  Chain chain(view, target);
+  RestorePlan plan = chain.build();
+  if (auto checked = check_reached(view, target, chain.reached()); !checked) {
+    return std::unexpected(checked.error());
+  }
+  return plan;
+}
+
+Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target) {
+  if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
+  Chain chain(view, target);
+  RestorePlan plan = chain.build_onward(from);
+  if (auto checked = check_reached(view, target, chain.reached()); !checked) {
+    return std::unexpected(checked.error());
+  }
   return plan;
 }
 

@@ -51,4 +51,8 @@ struct RestorePlan {
 /// the middle: the message says which TXIDs), invalid_argument (both targets set, or TXID 0).
 [[nodiscard]] Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& target);
 
+/// How to go on from the state after `from`, which is on the way to the target, without a new start. The plan
+/// may be empty: nothing more to apply. Errors: as above.
+[[nodiscard]] Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target);
+
 }  // namespace litecluster::log

@@ -71,6 +71,8 @@ TEST(FenceProtocol, RecognisesItsOwnFence) {
   FenceProtocol retry(author(2), view_of(raw(1)));
   retry.applied();
   retry.taken(raw(2, 2));
+  EXPECT_EQ(txid_of<FenceProtocol::Apply>(retry), Txid(2));
+  retry.applied();
   EXPECT_EQ(txid_of<FenceProtocol::Done>(retry), Txid(2));
 }
 

@@ -1,0 +1,183 @@
+#include "log/appender.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/logging.hpp"
+#include "log/restore.hpp"
+#include "ltx/header.hpp"
+
+namespace litecluster::log {
+namespace {
+
+constexpr const char* operation = "append to the log";
+constexpr int attempts_max = 3;
+
+}  // namespace
+
+ReadEnd read_end_by_listing(ObjectBucket& bucket) {
+  return [&bucket](const Context& context, Revision) -> Result<LogEnd> {
+    const auto view = read_log(context, bucket);
+    if (!view) return std::unexpected(view.error());
+    return view->end();
+  };
+}
+
+Appender::Appender(ObjectBucket& bucket, Author author, const base::Clock& clock, ReadEnd read_end,
+                   AppenderOptions options)
+    : bucket_(bucket),
+      author_(std::move(author)),
+      clock_(clock),
+      read_end_(std::move(read_end)),
+      options_(options) {}
+
+void Appender::start(const LogEnd& end) {
+  started_ = true;
+  end_ = end.txid;
+  fenced_ = end.author == author_;
+  trusted_at_ = clock_.boot_time();
+  sequence_ = Revision();
+  unresolved_.reset();
+}
+
+Result<Object> Appender::append(const Context& context, base::ByteView bytes,
+                                std::optional<Checksum> checksum) {
+  auto outcome = try_append(context, bytes, checksum);
+  if (!outcome) return std::unexpected(outcome.error());
+  if (const auto* taken = std::get_if<Taken>(&*outcome)) {
+    return std::unexpected(depose(taken->by.name, taken->by.author));
+  }
+  return std::get<Object>(std::move(*outcome));
+}
+
+Result<Appender::Outcome> Appender::append_fence(const Context& context, base::ByteView bytes,
+                                                 std::optional<Checksum> checksum) {
+  auto outcome = try_append(context, bytes, checksum);
+  if (!outcome) return outcome;
+  if (const auto* taken = std::get_if<Taken>(&*outcome)) {
+    unresolved_.reset();
+    const auto& by = taken->by.author;
+    // By ourselves: an attempt of before, with other bytes. It is in the log, and so it counts.
+    if (by && by->epoch >= author_.epoch && by != author_) {
+      return std::unexpected(depose(taken->by.name, taken->by.author));
+    }
+  }
+  return outcome;
+}
+
+Result<NewObject> Appender::describe(base::ByteView bytes, std::optional<Checksum> checksum) const {
+  const ObjectName name = ObjectName::raw(end_.next());
+  const auto header = ltx::parse_header(bytes, to_string(name));
+  if (!header) {
+    return failure(ErrorCode::invalid_argument, operation, to_string(name), header.error().reason());
+  }
+  if (header->min_txid != name.min || header->max_txid != name.max) {
+    return failure(ErrorCode::invalid_argument, operation, to_string(name),
+                   fmt::format("the file holds TXIDs {} to {}", to_string(header->min_txid),
+                               to_string(header->max_txid)));
+  }
+  return NewObject{name, header->timestamp, author_, checksum};
+}
+
+Result<Appender::Outcome> Appender::try_append(const Context& context, base::ByteView bytes,
+                                               std::optional<Checksum> checksum) {
+  if (deposed_) return std::unexpected(*deposed_);
+  if (!started_) {
+    return failure(ErrorCode::failed_precondition, operation, bucket_.name(), "its end was not read yet");
+  }
+  const auto object = describe(bytes, checksum);
+  if (!object) return std::unexpected(object.error());
+  const auto digest = base::sha256(bytes);
+  if (unresolved_ && *unresolved_ != digest) {
+    return failure(ErrorCode::failed_precondition, operation, to_string(object->name),
+                   "an earlier attempt with other bytes may still be stored; it has to be repeated first");
+  }
+  unresolved_ = digest;
+  return put(context, *object, bytes);
+}
+
+Result<Appender::Outcome> Appender::put(const Context& context, const NewObject& object,
+                                        base::ByteView bytes) {
+  for (int attempt = 1; attempt <= attempts_max; ++attempt) {
+    const base::BootTime tried_at = clock_.boot_time();
+    auto stored = bucket_.put(context, object, bytes);
+    if (stored) return settle(context, std::move(*stored), tried_at);
+    if (stored.error().code() != ErrorCode::already_exists) {
+      return std::unexpected(stored.error().within(operation, to_string(object.name)));
+    }
+    auto taken = find_taken(context, object.name);
+    if (!taken) {
+      // Removed between the put and the look: try again.
+      if (taken.error().code() == ErrorCode::not_found) continue;
+      return std::unexpected(taken.error());
+    }
+    if (is_ours(*taken, *unresolved_)) return settle(context, std::move(*taken), tried_at);
+    if (!is_behind_fence(*taken)) return Taken{std::move(*taken)};
+    base::log_warning("removing a stale object from the log",
+                      {{"object", to_string(taken->name)}, {"author", to_string(*taken->author)}});
+    if (auto removed = bucket_.remove(context, *taken); !removed) return std::unexpected(removed.error());
+  }
+  return failure(ErrorCode::unavailable, operation, to_string(object.name),
+                 "its name is taken, but nothing is to be found under it");
+}
+
+/// What stands under a name that the server says is taken.
+Result<Object> Appender::find_taken(const Context& context, const ObjectName& name) {
+  auto found = bucket_.info(context, name);
+  if (found || found.error().code() != ErrorCode::not_found) return found;
+  // A tombstone: somebody wrote this TXID, and it was removed again. Who writes now?
+  const auto end = read_end_(context, Revision());
+  if (!end) return std::unexpected(end.error());
+  if (end->txid >= name.max) return std::unexpected(depose(name, end->author));
+  return found;
+}
+
+bool Appender::is_ours(const Object& object, const base::Sha256Digest& digest) const {
+  return object.author == author_ && object.digest == digest;
+}
+
+bool Appender::is_behind_fence(const Object& object) const {
+  return fenced_ && object.author && object.author->epoch < author_.epoch;
+}
+
+Result<Appender::Outcome> Appender::settle(const Context& context, Object object, base::BootTime tried_at) {
+  const bool follows_ours =
+      !sequence_.is_zero() && object.sequence.value() == sequence_.value() + object.chunks + 1;
+  const bool is_recent = clock_.boot_time() - trusted_at_ <= options_.trust_max;
+  if (!follows_ours && !is_recent) {
+    if (auto proven = prove(context, object); !proven) {
+      if (proven.error().code() == ErrorCode::deposed) deposed_ = proven.error();
+      return std::unexpected(proven.error());
+    }
+  }
+  end_ = object.name.max;
+  fenced_ = true;
+  sequence_ = object.sequence;
+  trusted_at_ = tried_at;
+  unresolved_.reset();
+  return object;
+}
+
+Status Appender::prove(const Context& context, const Object& object) const {
+  const auto end = read_end_(context, object.sequence);
+  if (!end) return std::unexpected(end.error().within(operation, to_string(object.name)));
+  if (end->txid == object.name.max && end->author == author_) return {};
+  if (end->txid < object.name.max) {
+    return failure(ErrorCode::unavailable, operation, to_string(object.name),
+                   "the servers do not show it yet, so that its place in the log cannot be proven");
+  }
+  return failure(ErrorCode::deposed, operation, to_string(object.name),
+                 fmt::format("the log went on without us while we did nothing, to TXID {}{}",
+                             to_string(end->txid), end->author ? " by " + to_string(*end->author) : ""));
+}
+
+Error Appender::depose(const ObjectName& name, const std::optional<Author>& by) {
+  deposed_ = Error(ErrorCode::deposed, operation, to_string(name),
+                   fmt::format("it was written by {}; we are {}",
+                               by ? to_string(*by) : "Litestream, or another writer without an epoch",
+                               to_string(author_)));
+  return *deposed_;
+}
+
+}  // namespace litecluster::log

@@ -1,0 +1,112 @@
+// The leader's pen: appends L0 objects, one after the other, and knows for certain what became of each.
+//
+// Compare-and-swap. The name of TXID n can be created once; the server arbitrates. Taken by somebody else
+// means that we are deposed, unless it is
+//   * our own earlier attempt whose acknowledgement was lost: same bytes (digest), same author; or
+//   * a stale object (epoch rule, log_view.hpp): an older epoch behind our own fence. Readers ignore it; it
+//   is
+//     removed, and the name is used.
+//
+// Unknown outcomes. When a put ends in a timeout, its bytes may be stored, or be stored later. Therefore they
+// are the bytes of that TXID from then on: until it is known that they are stored, append() accepts nothing
+// else.
+//
+// Names that become free again. Retention removes and purges L0 objects after the grace, so "the name was
+// free" does not prove "nobody wrote there": a leader that slept through a newer leader's whole reign could
+// create the TXID that was its next. So an acknowledgement counts only when it is proven that no newer leader
+// can have come and gone since the last one that counted, by one of
+//   * sequence: our messages follow our previous ones immediately, so nobody else published anything; or
+//   * time: less than `trust_max`, well below the smallest grace, has passed (on CLOCK_BOOTTIME, which counts
+//     suspension), so nothing written in between can have been purged; or
+//   * reading: the end of the log, read afterwards, is the object just written.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <variant>
+
+#include <litecluster/context.hpp>
+#include <litecluster/error.hpp>
+#include <litecluster/types.hpp>
+
+#include "base/clock.hpp"
+#include "log/log_view.hpp"
+#include "log/object_bucket.hpp"
+#include "log/retention.hpp"
+
+namespace litecluster::log {
+
+/// The end of the log including everything up to a sequence. Error: unavailable and the like.
+using ReadEnd = std::function<Result<LogEnd>(const Context&, Revision)>;
+
+/// Lists the bucket. LogWatcher::read_end() is cheaper where a watcher runs.
+[[nodiscard]] ReadEnd read_end_by_listing(ObjectBucket& bucket);
+
+struct AppenderOptions {
+  base::Duration trust_max = raw_grace_min / 2;
+};
+
+/// Not thread-safe. `bucket` and `clock` outlive it.
+class Appender {
+ public:
+  /// What became of an attempt that may be the first of its epoch.
+  struct Taken {
+    Object by;
+  };
+  using Outcome = std::variant<Object, Taken>;
+
+  Appender(ObjectBucket& bucket, Author author, const base::Clock& clock, ReadEnd read_end,
+           AppenderOptions options = {});
+
+  /// Says where the log ends, as read now. Needed before the first append. Forgets an unresolved one.
+  void start(const LogEnd& end);
+
+  /// Appends the file as TXID `end() + 1`. Blocks for one round trip. Errors:
+  ///   deposed: somebody else owns the log; final, every later call says the same;
+  ///   invalid_argument: the bytes are no L0 file of this TXID;
+  ///   failed_precondition: the outcome of other bytes under this TXID is still unknown, or start() is
+  ///   missing; unavailable, deadline_exceeded, cancelled: call again with the same bytes;
+  ///   resource_exhausted: the bucket is full; call again with the same bytes.
+  [[nodiscard]] Result<Object> append(const Context& context, base::ByteView bytes,
+                                      std::optional<Checksum> checksum);
+
+  /// The same for a fence: a name taken by an older epoch or by Litestream is no error.
+  [[nodiscard]] Result<Outcome> append_fence(const Context& context, base::ByteView bytes,
+                                             std::optional<Checksum> checksum);
+
+  /// The last TXID that is known to be in the log.
+  [[nodiscard]] Txid end() const { return end_; }
+  /// An append of end() + 1 was tried and its outcome is not known.
+  [[nodiscard]] bool has_unresolved() const { return unresolved_.has_value(); }
+  [[nodiscard]] const Author& author() const { return author_; }
+
+ private:
+  [[nodiscard]] Result<NewObject> describe(base::ByteView bytes, std::optional<Checksum> checksum) const;
+  [[nodiscard]] Result<Outcome> try_append(const Context& context, base::ByteView bytes,
+                                           std::optional<Checksum> checksum);
+  [[nodiscard]] Result<Outcome> put(const Context& context, const NewObject& object, base::ByteView bytes);
+  [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
+  [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
+  [[nodiscard]] bool is_behind_fence(const Object& object) const;
+  [[nodiscard]] Result<Outcome> settle(const Context& context, Object object, base::BootTime tried_at);
+  [[nodiscard]] Status prove(const Context& context, const Object& object) const;
+  [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);
+
+  ObjectBucket& bucket_;
+  Author author_;
+  const base::Clock& clock_;
+  ReadEnd read_end_;
+  AppenderOptions options_;
+  bool started_ = false;
+  Txid end_;
+  /// The last object in the log is ours, so the epoch's fence stands.
+  bool fenced_ = false;
+  /// Before the last attempt that counted was sent, or start().
+  base::BootTime trusted_at_{};
+  /// Sequence of our last object; 0 before the first.
+  Revision sequence_;
+  std::optional<base::Sha256Digest> unresolved_;
+  std::optional<Error> deposed_;
+};
+
+}  // namespace litecluster::log

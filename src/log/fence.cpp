@@ -1,0 +1,76 @@
+#include "log/fence.hpp"
+
+#include <utility>
+
+#include "log/restore.hpp"
+#include "ltx/encoder.hpp"
+
+namespace litecluster::log {
+namespace {
+
+/// One append; tells the protocol what came of it. The fence when it stands.
+Result<std::optional<Object>> append(const Context& context, Appender& appender, const FenceDriver& driver,
+                                     FenceProtocol& protocol, LogEnd& end) {
+  const auto file = driver.make_file(context, end.txid.next());
+  if (!file) return std::unexpected(file.error());
+  auto outcome = appender.append_fence(context, file->bytes, file->checksum);
+  if (!outcome) return std::unexpected(outcome.error());
+  if (const auto* taken = std::get_if<Appender::Taken>(&*outcome)) {
+    const Object& by = taken->by;
+    end = {by.name.max, by.created_at, by.checksum, by.author};
+    protocol.taken(by);
+    return std::nullopt;
+  }
+  protocol.appended();
+  return std::get<Object>(std::move(*outcome));
+}
+
+}  // namespace
+
+Result<base::Bytes> make_fence_file(Txid txid, std::uint32_t commit, base::ByteView page,
+                                    base::WallTime timestamp, ltx::PageEncoding encoding) {
+  ltx::Header header;
+  header.page_size = static_cast<std::uint32_t>(page.size());
+  header.commit = commit;
+  header.min_txid = txid;
+  header.max_txid = txid;
+  header.timestamp = timestamp;
+  header.wal_offset = ltx::wal_offset_first;
+  base::Bytes bytes;
+  ltx::BytesSink sink(bytes);
+  ltx::Encoder encoder(encoding);
+  if (auto begun = encoder.begin(header, sink); !begun) return std::unexpected(begun.error());
+  if (auto added = encoder.add_page(PageNo(1), page); !added) return std::unexpected(added.error());
+  if (auto info = encoder.finish(); !info) return std::unexpected(info.error());
+  return bytes;
+}
+
+Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
+                         const FenceDriver& driver) {
+  const auto view = read_log(context, bucket);
+  if (!view) return std::unexpected(view.error().within("fence the log", bucket.name()));
+  FenceProtocol protocol(appender.author(), *view);
+  LogEnd end = view->end();
+  std::optional<Object> fence;
+  while (true) {
+    if (const auto* apply = std::get_if<FenceProtocol::Apply>(&protocol.action())) {
+      const Txid txid = apply->txid;
+      if (auto applied = driver.apply(context, txid); !applied) return std::unexpected(applied.error());
+      appender.start(end);
+      protocol.applied();
+    } else if (std::holds_alternative<FenceProtocol::Append>(protocol.action())) {
+      auto appended = append(context, appender, driver, protocol, end);
+      if (!appended) return std::unexpected(appended.error());
+      if (*appended) fence = std::move(*appended);
+    } else if (const auto* error = std::get_if<Error>(&protocol.action())) {
+      return std::unexpected(*error);
+    } else {
+      break;
+    }
+  }
+  if (fence) return *std::move(fence);
+  const Txid standing = std::get<FenceProtocol::Done>(protocol.action()).txid;
+  return bucket.info(context, ObjectName::raw(standing));
+}
+
+}  // namespace litecluster::log

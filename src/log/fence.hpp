@@ -1,0 +1,42 @@
+// Carries out the FenceProtocol.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include <litecluster/context.hpp>
+#include <litecluster/error.hpp>
+#include <litecluster/types.hpp>
+
+#include "log/appender.hpp"
+#include "log/fence_protocol.hpp"
+#include "ltx/format.hpp"
+
+namespace litecluster::log {
+
+/// A file to append, and the checksum of the database after it.
+struct FenceFile {
+  base::Bytes bytes;
+  std::optional<Checksum> checksum;
+};
+
+/// What the owner of the replica does for the protocol.
+struct FenceDriver {
+  /// Brings the replica to exactly this TXID by what the log holds.
+  std::function<Status(const Context&, Txid)> apply;
+  /// The file for this TXID: page 1 as it is (make_fence_file()), or, for TXID 1, the whole database.
+  std::function<Result<FenceFile>(const Context&, Txid)> make_file;
+};
+
+/// Encodes page 1 unchanged as the L0 file of `txid` (> 1, unless the database has one page). `page` has the
+/// size of a page, `commit` is the size of the database in pages.
+[[nodiscard]] Result<base::Bytes> make_fence_file(Txid txid, std::uint32_t commit, base::ByteView page,
+                                                  base::WallTime timestamp, ltx::PageEncoding encoding);
+
+/// Takes possession of the log for the appender's author. Reads the log by listing it. On success the fence
+/// stands, the replica is at the TXID before it, and the appender goes on after it. Errors: deposed; those of
+/// the driver and the bucket. After any other error than deposed it may be tried again.
+[[nodiscard]] Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
+                                       const FenceDriver& driver);
+
+}  // namespace litecluster::log

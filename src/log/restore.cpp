@@ -1,0 +1,174 @@
+#include "log/restore.hpp"
+
+#include <fmt/format.h>
+
+#include <system_error>
+#include <utility>
+
+#include "base/logging.hpp"
+#include "log/object_stream.hpp"
+#include "ltx/database_builder.hpp"
+
+namespace litecluster::log {
+namespace {
+
+constexpr const char* operation = "restore";
+
+class Restorer {
+ public:
+  Restorer(const Context& context, ObjectBucket& bucket, const RestoreOptions& options)
+      : context_(context), bucket_(bucket), options_(options) {}
+
+  Result<RestoreReport> run() {
+    if (auto checked = check_output(); !checked) return std::unexpected(checked.error());
+    while (true) {
+      if (auto planned = plan(); !planned) return std::unexpected(planned.error());
+      auto applied = apply_plan();
+      if (applied) return finish();
+      if (applied.error().code() != ErrorCode::not_found) return std::unexpected(applied.error());
+      if (report_.replans++ == options_.replans_max) {
+        return failure(
+            ErrorCode::unavailable, operation, bucket_.name(),
+            "objects keep vanishing while they are read; the last was " + applied.error().subject());
+      }
+      base::log_info("planning the restore again", {{"reason", applied.error().message()}});
+    }
+  }
+
+ private:
+  Status check_output() const {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(options_.output, error);
+    const bool in_the_way = !error && size > 0;
+    if (in_the_way && !options_.overwrite) {
+      return failure(ErrorCode::already_exists, operation, options_.output.string(),
+                     "there is a file already; it is replaced only when asked for");
+    }
+    return {};
+  }
+
+  /// Plans from what the builder has so far when a chain leads on from there, else from the start.
+  Status plan() {
+    auto view = read_log(context_, bucket_);
+    if (!view) return std::unexpected(view.error().within(operation, bucket_.name()));
+    // Still listed, but not there: its bytes are lost, or the listing is old.
+    for (const ObjectName& name : missing_) view->forget(name);
+    if (builder_ && builder_->txid()) {
+      if (auto onward = plan_onward(*view, *builder_->txid(), options_.target)) {
+        set_plan(std::move(*onward));
+        return {};
+      }
+    }
+    auto plan = plan_restore(*view, options_.target);
+    if (!plan) return std::unexpected(plan.error().within(operation, bucket_.name()));
+    // The old temporary file goes before the new one comes: there may be room for one only.
+    builder_.reset();
+    const ltx::BuilderOptions builder_options{.track_checksum = plan->checksum().has_value()};
+    auto builder = ltx::DatabaseBuilder::create(options_.output, builder_options);
+    if (!builder) return std::unexpected(builder.error());
+    builder_.emplace(std::move(*builder));
+    set_plan(std::move(*plan));
+    return {};
+  }
+
+  void set_plan(RestorePlan plan) {
+    plan_ = std::move(plan);
+    bytes_before_ = progress_.bytes_done;
+    progress_.objects_total = progress_.objects_done + plan_.objects.size();
+    progress_.bytes_total = progress_.bytes_done + plan_.size();
+    report_progress();
+  }
+
+  void report_progress() const {
+    if (options_.on_progress) options_.on_progress(progress_);
+  }
+
+  Status apply_plan() {
+    ObjectStream stream(context_, bucket_, plan_.objects, [this](std::uint64_t bytes_read) {
+      progress_.bytes_done = bytes_before_ + bytes_read;
+      report_progress();
+    });
+    while (ltx::Source* source = stream.next()) {
+      const Object& object = stream.current();
+      // What is missing from the beginning does not harm what was built so far.
+      auto begun = source->peek(1);
+      if (!begun) return note_missing(object, begun.error());
+      const auto info = builder_->apply(*source, context_);
+      if (!info) {
+        builder_.reset();
+        return note_missing(object, info.error());
+      }
+      if (auto whole = stream.finish(); !whole) {
+        builder_.reset();
+        return note_missing(object, whole.error());
+      }
+      if (info->header.min_txid != object.name.min || info->header.max_txid != object.name.max) {
+        return failure(ErrorCode::corrupt, operation, to_string(object.name),
+                       fmt::format("the file inside holds TXIDs {} to {}", to_string(info->header.min_txid),
+                                   to_string(info->header.max_txid)));
+      }
+      last_ = object;
+      ++progress_.objects_done;
+      report_progress();
+    }
+    return {};
+  }
+
+  Status note_missing(const Object& object, const Error& error) {
+    if (error.code() == ErrorCode::not_found) missing_.push_back(object.name);
+    return std::unexpected(error.within(operation, to_string(object.name)));
+  }
+
+  Result<RestoreReport> finish() {
+    if (last_.checksum) {
+      const auto checksum = builder_->checksum(context_);
+      if (!checksum) return std::unexpected(checksum.error());
+      if (*checksum != *last_.checksum) {
+        return failure(ErrorCode::corrupt, operation, to_string(last_.name),
+                       fmt::format("the database's checksum is {}, the log says {}", to_string(*checksum),
+                                   to_string(*last_.checksum)));
+      }
+    }
+    if (options_.check) {
+      if (auto checked = options_.check(builder_->temporary_path()); !checked) {
+        return std::unexpected(checked.error());
+      }
+    }
+    report_.txid = last_.name.max;
+    report_.created_at = last_.created_at;
+    report_.checksum = last_.checksum;
+    report_.page_size = builder_->page_size();
+    report_.page_count = builder_->page_count();
+    report_.objects = progress_.objects_done;
+    report_.bytes = progress_.bytes_done;
+    if (auto committed = builder_->commit(); !committed) return std::unexpected(committed.error());
+    return report_;
+  }
+
+  const Context& context_;
+  ObjectBucket& bucket_;
+  const RestoreOptions& options_;
+  std::optional<ltx::DatabaseBuilder> builder_;
+  RestorePlan plan_;
+  std::vector<ObjectName> missing_;
+  Object last_;
+  RestoreProgress progress_;
+  std::uint64_t bytes_before_ = 0;
+  RestoreReport report_;
+};
+
+}  // namespace
+
+Result<LogView> read_log(const Context& context, ObjectBucket& bucket) {
+  auto listing = bucket.list(context, LogView::default_objects_max);
+  if (!listing) return std::unexpected(listing.error().within("read the log", bucket.name()));
+  LogView view;
+  if (auto indexed = view.replace(std::move(*listing)); !indexed) return std::unexpected(indexed.error());
+  return view;
+}
+
+Result<RestoreReport> restore(const Context& context, ObjectBucket& bucket, const RestoreOptions& options) {
+  return Restorer(context, bucket, options).run();
+}
+
+}  // namespace litecluster::log
