@@ -54,7 +54,6 @@ class LeaseStore::Impl {
     }
     observer_ = {};
     threads_.clear();  // joins
-    publish_deadline(0);
   }
 
   void start() {
@@ -120,6 +119,15 @@ class LeaseStore::Impl {
     }
   }
 
+  // The guard keeps the deadline of a term that was lost: should this process hang before it has demoted, the
+  // backend still dies on time.
+  void withdraw_deadline(LossReason reason) {
+    deadline_.store(0, std::memory_order_release);
+    if (reason == LossReason::given_back && options_.shared_deadline != nullptr) {
+      options_.shared_deadline->store(0, std::memory_order_release);
+    }
+  }
+
   void take(Elector::Actions actions) LITECLUSTER_REQUIRES(mutex_) {
     for (const Action& action : actions) {
       if (std::holds_alternative<ReadRecord>(action)) {
@@ -143,7 +151,7 @@ class LeaseStore::Impl {
       publish_deadline(extended->deadline.time_since_epoch().count());
       events_.emplace_back(*extended);
     } else if (const auto* lost = std::get_if<LostLeadership>(&action)) {
-      publish_deadline(0);
+      withdraw_deadline(lost->reason);
       events_.emplace_back(*lost);
     } else if (const auto* changed = std::get_if<LeaderChanged>(&action)) {
       leader_ = changed->leader;

@@ -34,8 +34,8 @@ struct LeaseStoreOptions {
   /// Called in order, from one thread. It should return within milliseconds: it holds back later events,
   /// though never a renewal or a deadline. It may call the LeaseStore, but must not destroy it.
   std::function<void(const LeaseEvent&)> listener;
-  /// The deadline in nanoseconds of boot time, 0 while this node does not lead; updated before the listener
-  /// is told. For the guard's shared memory. Must outlive the LeaseStore.
+  /// The deadline in nanoseconds of boot time, for the guard's shared memory; written before the listener is
+  /// told. 0 when the lease was given back; left as it is when it was lost. Must outlive the LeaseStore.
   std::atomic<std::int64_t>* shared_deadline = nullptr;
   std::string key = "leader";
 };

@@ -1,0 +1,173 @@
+#include "backend/guard_machine.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+
+namespace litecluster::backend {
+
+using base::BootTime;
+
+namespace {
+constexpr base::Duration fence_interval = std::chrono::milliseconds(500);
+}  // namespace
+
+GuardMachine::GuardMachine(const GuardConfig& config)
+    : config_(config), backoff_(config.restart_delay, config.restart_delay_max) {}
+
+GuardMachine::Actions GuardMachine::start(const GuardView& view) {
+  begin(view);
+  restart_at_ = view.now;
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::tick(const GuardView& view) {
+  begin(view);
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::agent_exited(int wait_status, const GuardView& view) {
+  begin(view);
+  agent_ = Agent::none;
+  armed_ = false;
+  fence_again_at_.reset();
+  fence_all();
+  const bool ended = WIFEXITED(wait_status);
+  const int status = ended ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+  if (stopping_ || (ended && (status == 0 || status == config_.exit_status_final))) {
+    exit_status_ = status;
+  } else {
+    if (view.now - agent_started_at_ >= config_.calm_after) {
+      backoff_.reset();
+      calm_ = true;
+    }
+    // The first restart costs nothing: a single crash shall not cost the cluster more than it must.
+    restart_at_ = calm_ ? view.now : view.now + backoff_.next(agent_number_);
+    calm_ = false;
+  }
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::backend_exited(int wait_status, const GuardView& view) {
+  begin(view);
+  backend_ = false;
+  if (agent_ == Agent::running) add(GuardAct::tell_exited, wait_status);
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::start_ordered(const GuardView& view) {
+  begin(view);
+  // Not armed: nobody would stop the backend at the end of the lease.
+  if (backend_ || !armed_ || stopping_ || agent_ != Agent::running) {
+    add(GuardAct::refuse_backend);
+  } else {
+    backend_ = true;
+    add(GuardAct::start_backend);
+  }
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::backend_start_failed(const GuardView& view) {
+  begin(view);
+  backend_ = false;
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::signal_ordered(int signal, const GuardView& view) {
+  begin(view);
+  if (backend_) add(GuardAct::signal_backend, signal);
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::arm_ordered(bool armed, const GuardView& view) {
+  // Set before time is looked at: an order to arm with a deadline that is past already is obeyed and ends at
+  // once.
+  armed_ = armed;
+  fence_again_at_.reset();
+  begin(view);
+  return finish(view);
+}
+
+GuardMachine::Actions GuardMachine::stop_requested(int signal, const GuardView& view) {
+  begin(view);
+  if (!stopping_) {
+    stopping_ = true;
+    kill_at_ = view.now + config_.stop_timeout;
+    if (agent_ == Agent::running) {
+      add(GuardAct::signal_agent, signal);
+    } else {
+      restart_at_.reset();
+      exit_status_ = exit_status_.value_or(0);
+    }
+  } else {
+    kill_at_ = view.now;
+  }
+  return finish(view);
+}
+
+void GuardMachine::begin(const GuardView& view) {
+  count_ = 0;
+  const bool has_deadline = view.lease_deadline != BootTime();
+  if (armed_ && has_deadline && view.now >= view.lease_deadline) {
+    armed_ = false;
+    fence_all();
+    fence_again_at_ = view.now + fence_interval;
+    if (agent_ == Agent::running) add(GuardAct::tell_fenced);
+  } else if (fence_again_at_ && view.now >= *fence_again_at_) {
+    fence_all();
+    fence_again_at_ = view.now + fence_interval;
+  }
+}
+
+GuardMachine::Actions GuardMachine::finish(const GuardView& view) {
+  if (kill_at_ && view.now >= *kill_at_) {
+    kill_at_.reset();
+    fence_all();
+    if (agent_ == Agent::running) add(GuardAct::signal_agent, SIGKILL);
+  }
+  if (const auto silent = silent_at(view); silent && view.now >= *silent && !agent_killed_) {
+    agent_killed_ = true;
+    add(GuardAct::signal_agent, SIGKILL);
+  }
+  continue_without_agent(view);
+
+  BootTime next = BootTime::max();
+  if (armed_ && view.lease_deadline != BootTime()) next = std::min(next, view.lease_deadline);
+  if (kill_at_) next = std::min(next, *kill_at_);
+  if (fence_again_at_) next = std::min(next, *fence_again_at_);
+  if (restart_at_ && !backend_) next = std::min(next, *restart_at_);
+  if (const auto silent = silent_at(view); silent && !agent_killed_) next = std::min(next, *silent);
+  if (next != BootTime::max()) add(GuardAct::set_timer, 0, next);
+  return {actions_.data(), count_};
+}
+
+void GuardMachine::continue_without_agent(const GuardView& view) {
+  if (agent_ == Agent::running || backend_) return;
+  if (exit_status_) {
+    add(GuardAct::exit, *exit_status_);
+    return;
+  }
+  if (!restart_at_ || view.now < *restart_at_) return;
+  restart_at_.reset();
+  agent_ = Agent::running;
+  agent_killed_ = false;
+  agent_started_at_ = view.now;
+  add(GuardAct::start_agent, ++agent_number_);
+}
+
+void GuardMachine::fence_all() {
+  add(GuardAct::fence);
+  if (backend_) add(GuardAct::signal_backend, SIGKILL);
+}
+
+std::optional<BootTime> GuardMachine::silent_at(const GuardView& view) const {
+  if (agent_ != Agent::running || config_.agent_silence_max <= base::Duration::zero()) return std::nullopt;
+  return std::max(agent_started_at_, view.agent_heartbeat) + config_.agent_silence_max;
+}
+
+void GuardMachine::add(GuardAct act, std::int64_t number, BootTime at) {
+  if (count_ < actions_.size()) actions_[count_++] = {.act = act, .number = number, .at = at};
+}
+
+}  // namespace litecluster::backend
