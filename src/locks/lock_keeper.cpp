@@ -92,6 +92,8 @@ Result<nats::KeyValue> LockKeeper::open_bucket(const Context& context, bool wait
     const base::MutexLock lock(mutex_);
     if (bucket_) return *bucket_;
   }
+  // A connection that has just been made is not yet established.
+  (void)jetstream_.connection().wait_connected(context);
   base::Backoff backoff(50ms, 1s);
   while (true) {
     auto bucket = nats::KeyValue::open_or_create(

@@ -186,7 +186,7 @@ class Checker {
       return;
     }
     const auto death = deaths_.find(holder_);
-    if (death != deaths_.end() && undisturbed({death->second, line.time})) {
+    if (death != deaths_.end() && death->second < line.time && undisturbed({death->second, line.time})) {
       after_death.push_back(line.time - death->second);
     }
   }

@@ -1,0 +1,170 @@
+// `litecluster kv` and `litecluster lock run` as a script sees them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "support/nats_fixture.hpp"
+
+namespace litecluster {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+struct Output {
+  int status = -1;
+  std::string text;
+};
+
+class LockCommand : public test::NatsTest {
+ protected:
+  std::string program() const {
+    return fmt::format("LITECLUSTER_NATS_URLS={} LITECLUSTER_CLUSTER=myapp {}/litecluster", server_->url(),
+                       LITECLUSTER_BINARY_DIR);
+  }
+  /// Runs it in a shell; standard error goes with standard output.
+  Output run(const std::string& arguments, const std::string& before = {}) const {
+    Output output;
+    FILE* const pipe = ::popen((before + program() + " " + arguments + " 2>&1").c_str(), "r");
+    if (pipe == nullptr) return output;
+    std::array<char, 4096> buffer{};
+    while (const std::size_t size = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+      output.text.append(buffer.data(), size);
+    }
+    const int status = ::pclose(pipe);
+    output.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return output;
+  }
+  /// Starts it without waiting; its process id.
+  pid_t start(const std::string& arguments) const {
+    const std::string command = "exec env " + program() + " " + arguments;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      ::_exit(127);
+    }
+    return child;
+  }
+  static int wait(pid_t child) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+  std::string file(const std::string& name) const { return (directory_ / name).string(); }
+  /// The first line of the file, once there is one.
+  static std::string first_line(const std::string& name) {
+    const auto end = std::chrono::steady_clock::now() + 20s;
+    std::string line;
+    while (std::chrono::steady_clock::now() < end) {
+      std::ifstream stream(name);
+      if (std::getline(stream, line) && !stream.eof()) return line;
+      std::this_thread::sleep_for(5ms);
+    }
+    return "nothing";
+  }
+  static bool ends_within(pid_t process, std::chrono::milliseconds limit) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (std::chrono::steady_clock::now() < end) {
+      // A zombie without a parent that reaps it has ended, too.
+      std::ifstream stat(fmt::format("/proc/{}/stat", process));
+      std::string line;
+      if (!std::getline(stat, line) || line.find(") Z") != std::string::npos) return true;
+      std::this_thread::sleep_for(5ms);
+    }
+    return false;
+  }
+};
+
+TEST_F(LockCommand, KvSpeaksToScripts) {
+  EXPECT_EQ(run("kv put config/max-conn 100").text, "1\n");
+  EXPECT_EQ(run("kv get config/max-conn").text, "100");
+  EXPECT_EQ(run("kv put from-stdin -", "printf 'a\\n\\0b' | ").text, "2\n");
+  EXPECT_EQ(run("kv get from-stdin").text, std::string("a\n\0b", 4));
+  EXPECT_EQ(run("kv create config/max-conn 1").status, 3);
+  EXPECT_EQ(run("kv update config/max-conn 200 --revision 7").status, 3);
+  EXPECT_EQ(run("kv update config/max-conn 200 --revision 1").text, "3\n");
+  EXPECT_EQ(run("kv keys 'config/>'").text, "config/max-conn\n");
+  EXPECT_THAT(run("kv get config/max-conn --json").text, HasSubstr(R"("value":"200")"));
+  EXPECT_EQ(run("kv del config/max-conn").status, 0);
+  EXPECT_EQ(run("kv get config/max-conn").status, 3);
+  EXPECT_THAT(run("kv history config/max-conn --json").text, HasSubstr(R"("operation":"delete")"));
+  EXPECT_EQ(run("kv purge config/max-conn").status, 0);
+  EXPECT_EQ(run("kv get 'a b'").status, 2);
+  EXPECT_EQ(run("kv get").status, 2);
+  EXPECT_EQ(run("kv get a --nats nats://127.0.0.1:1").status, 1);
+}
+
+TEST_F(LockCommand, TheCommandGetsAGrowingTokenAndItsExitStatusIsOurs) {
+  const Output first = run("lock run job -- sh -c 'echo $LITECLUSTER_FENCING_TOKEN; exit 7'");
+  EXPECT_EQ(first.status, 7);
+  const Output second = run("lock run job -- sh -c 'echo $LITECLUSTER_FENCING_TOKEN'");
+  EXPECT_EQ(second.status, 0);
+  EXPECT_GT(std::stoi(second.text), std::stoi(first.text));
+  EXPECT_EQ(run("lock run job -- sh -c 'kill -9 $$'").status, 128 + SIGKILL);
+  EXPECT_EQ(run("lock run job -- /nonexistent").status, 127);
+  EXPECT_EQ(run("lock run job --wait 0 -- true").status, 0);
+}
+
+TEST_F(LockCommand, OthersWaitOrAreTurnedAway) {
+  const pid_t holder = start(fmt::format("lock run job -- sh -c 'echo x > {}; sleep 1'", file("started")));
+  ASSERT_EQ(first_line(file("started")), "x");
+  EXPECT_EQ(run("lock run job --wait 0 -- true").status, 3);
+  EXPECT_EQ(run("lock run job --wait 50ms -- true").status, 3);
+  EXPECT_EQ(run("lock run job -- echo got it").text, "got it\n");
+  EXPECT_EQ(wait(holder), 0);
+}
+
+TEST_F(LockCommand, SignalsReachTheCommandAndTheLockIsGivenBack) {
+  const pid_t holder = start(
+      fmt::format("lock run job -- sh -c 'trap \"exit 9\" TERM; echo x > {}; while :; do sleep 0.05; done'",
+                  file("started")));
+  ASSERT_EQ(first_line(file("started")), "x");
+  ::kill(holder, SIGTERM);
+  EXPECT_EQ(wait(holder), 9);
+  EXPECT_EQ(run("lock run job --wait 0 -- true").status, 0);
+}
+
+TEST_F(LockCommand, TheCommandDiesWithUsAndTheLockIsFreeAfterOneLease) {
+  const pid_t holder =
+      start(fmt::format("lock run job --ttl 1s -- sh -c 'echo $$ > {}; exec sleep 60'", file("started")));
+  const pid_t command = std::stoi(first_line(file("started")));
+  ::kill(holder, SIGKILL);
+  EXPECT_TRUE(ends_within(command, 2s));
+  EXPECT_EQ(wait(holder), 128 + SIGKILL);
+  EXPECT_EQ(run("lock run job --wait 10s -- true").status, 0);
+}
+
+TEST_F(LockCommand, TheCommandIsStoppedBeforeTheLeaseOfALostLockRunsOut) {
+  // It does not react to TERM.
+  const pid_t holder = start(fmt::format(
+      "lock run job --ttl 2s -- sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.05; done'",
+      file("started")));
+  const pid_t command = std::stoi(first_line(file("started")));
+  server_->stop();
+  EXPECT_TRUE(ends_within(command, 2s));
+  EXPECT_EQ(wait(holder), 1);
+}
+
+TEST_F(LockCommand, TheCommandIsStoppedAlsoWhenWeAreSuspended) {
+  const pid_t holder =
+      start(fmt::format("lock run job --ttl 2s -- sh -c 'echo $$ > {}; exec sleep 60'", file("started")));
+  const pid_t command = std::stoi(first_line(file("started")));
+  ::kill(holder, SIGSTOP);
+  EXPECT_TRUE(ends_within(command, 2s));
+  ::kill(holder, SIGCONT);
+  EXPECT_NE(wait(holder), 0);
+}
+
+}  // namespace
+}  // namespace litecluster
