@@ -93,8 +93,7 @@ void Session::written(base::BootTime now, WriteOutcome outcome, Revision revisio
   if (state_ == State::leaving && outcome == WriteOutcome::done && writing_ == RecordState::left) {
     return end_leaving();
   }
-  tick(now);
-  if (!live()) return;
+  if (past_deadline(now)) return;
   if (outcome != WriteOutcome::done) {
     conflicted_ = outcome == WriteOutcome::conflict;
     return read(now);
@@ -130,11 +129,18 @@ void Session::own_record_while_live(base::BootTime now, const OwnRecord& own) {
   lapse("expelled after a lease without a renewal");
 }
 
-void Session::tick(base::BootTime now) {
-  if (live() && now >= deadline_) {
-    if (state_ == State::leaving) return end_leaving();
-    return lapse("not renewed before its deadline");
+bool Session::past_deadline(base::BootTime now) {
+  if (!live() || now < deadline_) return false;
+  if (state_ == State::leaving) {
+    end_leaving();
+  } else {
+    lapse("not renewed before its deadline");
   }
+  return true;
+}
+
+void Session::tick(base::BootTime now) {
+  if (past_deadline(now)) return;
   if (in_flight_ != Operation::none) return;
   if (retry_at_) {
     if (now >= *retry_at_) read(now);

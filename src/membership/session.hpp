@@ -120,6 +120,8 @@ class Session {
 
   void claim(base::BootTime now, const OwnRecord& own);
   void claimed(base::BootTime now, Revision revision);
+  /// Ends the life when its deadline has passed.
+  bool past_deadline(base::BootTime now);
   void own_record_while_live(base::BootTime now, const OwnRecord& own);
   void lapse(std::string reason);
   void refuse(Error error);

@@ -11,8 +11,9 @@ constexpr base::Duration own_retry_max = std::chrono::seconds(30);
 
 }  // namespace
 
-void Participant::life_begun(base::BootTime now, const MemberId& life) {
+void Participant::life_begun(base::BootTime now, const MemberId& life, base::BootTime deadline) {
   life_ = life;
+  deadline_ = deadline;
   settle_ = false;
   self_ = assignment_ ? assignment_->index_of(life) : nobody;
   advance(now);
@@ -69,18 +70,19 @@ bool Participant::must_acknowledge(std::uint16_t self) const {
 }
 
 void Participant::advance(base::BootTime now) {
+  const std::uint16_t self = now < deadline_ ? self_ : nobody;
   if (hook_ != Hook::none) {
     const bool lost = std::ranges::any_of(
-        hook_partitions_, [&](Partition partition) { return !wanted(partition.value(), self_); });
+        hook_partitions_, [&](Partition partition) { return !wanted(partition.value(), self); });
     if (hook_ == Hook::own && lost && !std::exchange(hook_cancelled_, true)) {
       actions_.emplace_back(CancelHook{});
     }
     return;
   }
-  start_release();
+  start_release(self);
   if (hook_ != Hook::none) return;
   // Nothing is owned now that is not wanted.
-  if (must_acknowledge(self_)) {
+  if (must_acknowledge(self)) {
     acknowledged_ = assignment_->version;
     actions_.emplace_back(AcknowledgeRelease{acknowledged_});
   }
@@ -94,23 +96,23 @@ void Participant::advance(base::BootTime now) {
     if (now < *retry_at_) return;
     retry_at_.reset();
   }
-  start_own();
+  start_own(self);
 }
 
-void Participant::start_release() {
+void Participant::start_release(std::uint16_t self) {
   for (std::size_t partition = 0; partition < states_.size(); ++partition) {
-    if (states_[partition] != State::owned || wanted(partition, self_)) continue;
+    if (states_[partition] != State::owned || wanted(partition, self)) continue;
     states_[partition] = State::releasing;
     hook_partitions_.emplace_back(static_cast<std::uint32_t>(partition));
   }
   if (hook_partitions_.empty()) return;
   hook_ = Hook::release;
-  actions_.emplace_back(RunRelease{hook_partitions_, assignment_->version, !life_});
+  actions_.emplace_back(RunRelease{hook_partitions_, assignment_->version, self == nobody});
 }
 
-void Participant::start_own() {
+void Participant::start_own(std::uint16_t self) {
   for (std::size_t partition = 0; partition < states_.size(); ++partition) {
-    if (states_[partition] != State::idle || !wanted(partition, self_)) continue;
+    if (states_[partition] != State::idle || !wanted(partition, self)) continue;
     states_[partition] = State::owning;
     hook_partitions_.emplace_back(static_cast<std::uint32_t>(partition));
   }

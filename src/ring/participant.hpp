@@ -1,9 +1,9 @@
 // What this node owns: turns assignments and the state of its own life into calls of on_own and on_release.
 // Pure.
 //
-// A partition is *wanted* while this node's life is not over and the newest assignment seen names this very
-// life both as holder and as target. What is owned and no longer wanted is released; what is wanted and not
-// owned is owned. One hook runs at a time, and releasing goes first.
+// A partition is *wanted* while this node's life is not over, by its deadline first of all, and the newest
+// assignment seen names this very life both as holder and as target. What is owned and no longer wanted is
+// released; what is wanted and not owned is owned. One hook runs at a time, and releasing goes first.
 //
 // When everything that a version takes away is let go, the node says so (`AcknowledgeRelease`), which goes
 // into its member record. From then on it never owns on behalf of that version or an older one: versions
@@ -53,7 +53,10 @@ class Participant {
   explicit Participant(std::uint32_t partitions) : states_(partitions, State::idle) {}
 
   /// A life of this node has begun.
-  void life_begun(base::BootTime now, const MemberId& life);
+  void life_begun(base::BootTime now, const MemberId& life, base::BootTime deadline);
+  /// The life was renewed. A process that was suspended may see everything else before it sees that its
+  /// deadline has passed, so every event is held against it.
+  void renewed(base::BootTime deadline) { deadline_ = deadline; }
   /// It is over: by lapse, or because the node wants to leave.
   void life_over(base::BootTime now);
   /// An older version than one seen before is ignored.
@@ -74,14 +77,15 @@ class Participant {
   enum class Hook { none, own, release };
 
   void advance(base::BootTime now);
-  void start_release();
-  void start_own();
+  void start_release(std::uint16_t self);
+  void start_own(std::uint16_t self);
   [[nodiscard]] bool wanted(std::size_t partition, std::uint16_t self) const;
   [[nodiscard]] bool must_acknowledge(std::uint16_t self) const;
 
   std::vector<State> states_;
   std::shared_ptr<const Assignment> assignment_;
   std::optional<MemberId> life_;
+  base::BootTime deadline_{};
   std::uint16_t self_ = nobody;  ///< index of the own life in assignment_
   RingVersion acknowledged_;
   Hook hook_ = Hook::none;
