@@ -1,0 +1,63 @@
+// The standby's side: keeps a replica at the end of the log, within milliseconds of each object.
+//
+// A LogWatcher learns of new objects by the bucket's metadata; one thread of the follower fetches and applies
+// them in TXID order with a ReplicaFeeder. What cannot go on is told by problem() and tried again, at each
+// change of the log and now and then by itself; a lag without progress is an alarm with its reason.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include <litecluster/context.hpp>
+#include <litecluster/error.hpp>
+#include <litecluster/lag.hpp>
+#include <litecluster/types.hpp>
+
+#include "base/clock.hpp"
+#include "db/replica.hpp"
+#include "log/object_bucket.hpp"
+#include "replication/replica_feeder.hpp"
+
+namespace litecluster::replication {
+
+struct FollowerOptions {
+  db::ReplicaOptions replica;
+  ReplicaFeederOptions feeder;  ///< seed_path may be empty: beside the replica; its callbacks are ours
+  /// Without progress for so long while something is missing, problem() says so.
+  base::Duration stall_after = std::chrono::seconds(30);
+  base::Duration retry_initial = std::chrono::milliseconds(20);
+  base::Duration retry_cap = std::chrono::seconds(2);
+  /// Told of each new position, from the follower's thread. Must not block.
+  std::function<void(const db::ReplicaPosition&)> on_applied;
+};
+
+/// Thread-safe. `bucket` outlives it, and stop()'s result.
+class Follower {
+ public:
+  /// Opens the replica as it lies there and starts. May read the whole database when its position is in
+  /// doubt. Errors: those of db::Replica::open.
+  [[nodiscard]] static Result<std::unique_ptr<Follower>> start(FollowerOptions options,
+                                                               log::ObjectBucket& bucket);
+  virtual ~Follower() = default;
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
+
+  /// TXID 0 while the replica is empty.
+  [[nodiscard]] virtual db::ReplicaPosition position() const = 0;
+  [[nodiscard]] virtual Lag lag() const = 0;
+  /// The highest epoch seen in the log.
+  [[nodiscard]] virtual Epoch log_epoch() const = 0;
+  /// What keeps it from following; nothing while all is well.
+  [[nodiscard]] virtual std::optional<Error> problem() const = 0;
+  /// Waits until everything is applied that is in the log as seen when this was called.
+  [[nodiscard]] virtual Status catch_up(const Context& context) = 0;
+
+  /// Ends the thread and hands the replica over, with what it needs to go on by hand.
+  [[nodiscard]] virtual std::unique_ptr<ReplicaFeeder> stop() = 0;
+
+ protected:
+  Follower() = default;
+};
+
+}  // namespace litecluster::replication
