@@ -60,11 +60,15 @@ struct ReplicaOptions {
   std::filesystem::path position_path;
   /// A checkpoint is tried each time that so many frames were added to the WAL. 0: only checkpoint() does.
   std::uint32_t checkpoint_frames = 1000;
+  /// Checkpoints run in a thread of their own, so that an apply does not wait for their fsync. apply() itself
+  /// checkpoints only when the WAL has grown to four times checkpoint_frames.
+  bool background_checkpoints = true;
   /// fsync at checkpoints. Without it a power failure will probably cost a re-seed.
   bool sync = true;
   /// How long a checkpoint of a WAL beyond four times checkpoint_frames waits for readers that are about to
   /// end, so that the WAL can be started anew; up to four times as long when it has become larger still. When
-  /// that was in vain it is not done again before the WAL has doubled. Without it, short readers that follow
+  /// that was in vain it is not done again before the WAL has grown by a quarter and by four times
+  /// checkpoint_frames. Without it, short readers that follow
   /// one another closely would make the WAL grow for ever.
   std::chrono::microseconds restart_patience{5000};
   /// The WAL file is cut back to nothing when it is started anew and is larger than this many bytes.
@@ -167,7 +171,7 @@ class Replica {
   [[nodiscard]] Result<Checksum> scan();
 
   /// Copies what can be copied from the WAL into the database file, without waiting for readers (but see
-  /// restart_patience). Call it when idle; apply() does it when the WAL has grown by checkpoint_frames.
+  /// restart_patience). Call it when idle; apply() sees to it when the WAL has grown by checkpoint_frames.
   [[nodiscard]] Status checkpoint();
 
   /// Checks the file (all of it when `full_scan`, else only that it is the one we wrote), checkpoints,

@@ -122,12 +122,23 @@ Status Replica::Implementation::apply(const ReplicaChange& change) {
   if (auto written = write_change(change, next); !written) return written;
   ++statistics_.applies;
   statistics_.pages += change.pages.size();
-  const std::uint32_t added = header_.frame_max - std::min(checkpointed_at_, header_.frame_max);
-  if (options_.checkpoint_frames > 0 && added >= options_.checkpoint_frames) {
-    // The change is applied whatever becomes of the checkpoint; statistics() tells.
-    static_cast<void>(checkpoint());
-  }
+  checkpoint_when_due();
   return {};
+}
+
+// The change is applied whatever becomes of the checkpoint; statistics() tells.
+void Replica::Implementation::checkpoint_when_due() {
+  const std::uint32_t added = header_.frame_max - std::min(checkpointed_at_, header_.frame_max);
+  if (options_.checkpoint_frames == 0 || added < options_.checkpoint_frames) return;
+  // In the background new frames keep coming, so a checkpoint may never catch up: when the WAL has grown too
+  // much, applying waits for one.
+  const std::uint64_t patient_from = std::uint64_t{4} * options_.checkpoint_frames;
+  if (checkpointer_ && header_.frame_max <= std::max<std::uint64_t>(patient_from, patient_at_)) {
+    checkpointer_->request();
+    checkpointed_at_ = header_.frame_max;
+    return;
+  }
+  static_cast<void>(checkpoint());
 }
 
 Status Replica::Implementation::write_change(const ReplicaChange& change, const ReplicaPosition& next) {
@@ -200,6 +211,7 @@ Status Replica::Implementation::checkpoint() {
     return failure(ErrorCode::failed_precondition, "checkpoint", options_.path.string(),
                    "there is no database");
   }
+  if (checkpointer_) checkpointer_->wait_until_idle();
   const auto now = std::chrono::steady_clock::now();
   const std::uint64_t patient_from = std::uint64_t{4} * options_.checkpoint_frames;
   const bool patient =
@@ -234,8 +246,12 @@ Status Replica::Implementation::checkpoint() {
       }
     }
   }
-  // A reader that stays: do not wait for it again until the WAL has doubled.
-  if (patient && !restarted) patient_at_ = header_.frame_max * 2;
+  // A reader that stays: let the WAL grow a good deal before waiting again.
+  if (patient && !restarted) {
+    const std::uint64_t again =
+        header_.frame_max + std::max<std::uint64_t>(patient_from, header_.frame_max / 4);
+    patient_at_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(again, 0xFFFF'FFFF));
+  }
   if (statistics_.checkpoint_error) return std::unexpected(*statistics_.checkpoint_error);
   return {};
 }
@@ -262,6 +278,11 @@ Status Replica::Implementation::seed_from_change(const ReplicaChange& change) {
 
 ReplicaStatistics Replica::Implementation::statistics() const {
   ReplicaStatistics copy = statistics_;
+  if (checkpointer_) {
+    const auto report = checkpointer_->report();
+    copy.checkpoints += report.checkpoints;
+    if (!copy.checkpoint_error) copy.checkpoint_error = report.error;
+  }
   copy.wal_frames = header_.frame_max;
   copy.wal_frames_pending =
       writer_ ? header_.frame_max - std::min(header_.frame_max, writer_->backfilled()) : 0;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "db/replica.hpp"
+#include "db/replica_checkpointer.hpp"
 #include "db/replica_content.hpp"
 #include "db/replica_record.hpp"
 #include "db/sqlite.hpp"
@@ -47,6 +48,7 @@ class Replica::Implementation {
   // replica_open.cpp
   [[nodiscard]] Status connect();
   void disconnect();
+  void stop_checkpointer();
   [[nodiscard]] Status decide_position();
   [[nodiscard]] std::optional<ReplicaPosition> position_from_record() const;
   [[nodiscard]] Result<std::optional<ReplicaPosition>> position_from_content();
@@ -65,6 +67,7 @@ class Replica::Implementation {
   [[nodiscard]] Status write_change(const ReplicaChange& change, const ReplicaPosition& next);
   [[nodiscard]] Status commit(WalTransaction& transaction, const ReplicaPosition& next,
                               std::uint32_t page_count);
+  void checkpoint_when_due();
   [[nodiscard]] bool backfill_all(std::chrono::steady_clock::time_point give_up);
   [[nodiscard]] Status seed_from_change(const ReplicaChange& change);
 
@@ -76,6 +79,7 @@ class Replica::Implementation {
   ReplicaRecordFile record_file_;
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<WalWriter> writer_;
+  std::unique_ptr<ReplicaCheckpointer> checkpointer_;
   PageChecksums checksums_;
   ReplicaState state_ = ReplicaState::empty;
   std::string quarantine_reason_;

@@ -56,12 +56,7 @@ Status Replica::Implementation::connect() {
   if (!connection) return std::unexpected(connection.error());
   connection_ = std::make_unique<Connection>(std::move(*connection));
   connection_->set_busy_timeout(options_.lock_timeout);
-  // Small cache: this connection reads next to nothing through SQLite.
-  const char* settings = options_.sync ? "PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=NORMAL; "
-                                         "PRAGMA cache_size=-64; PRAGMA mmap_size=0"
-                                       : "PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=OFF; "
-                                         "PRAGMA cache_size=-64; PRAGMA mmap_size=0";
-  if (auto set = connection_->execute(settings); !set) return set;
+  if (auto set = configure_replica_connection(*connection_, options_.sync); !set) return set;
   // The first read opens the WAL, recovers the wal-index when nobody has it open, and teaches the pager the
   // page size, which a checkpoint needs to know.
   if (auto read = connection_->query_integer("SELECT count(*) FROM sqlite_schema"); !read) {
@@ -93,10 +88,20 @@ Status Replica::Implementation::connect() {
     if (!status) return std::unexpected(status.error());
     *identity = status->identity;
   }
+  if (options_.background_checkpoints) {
+    checkpointer_ = std::make_unique<ReplicaCheckpointer>(options_.path, record_file_, options_.sync);
+  }
   return {};
 }
 
+void Replica::Implementation::stop_checkpointer() {
+  if (!checkpointer_) return;
+  statistics_.checkpoints += checkpointer_->report().checkpoints;
+  checkpointer_.reset();
+}
+
 void Replica::Implementation::disconnect() {
+  stop_checkpointer();
   writer_.reset();
   connection_.reset();
   checksums_.clear();
@@ -267,6 +272,7 @@ Status Replica::Implementation::adopt(const ReplicaPosition& position) {
 
 Status Replica::Implementation::close() {
   Status result;
+  stop_checkpointer();
   if (state_ == ReplicaState::ready && writer_ && same_files()) {
     // Everything in the file, so that whoever closes last has nothing to write and the stamp stays true.
     result = checkpoint();

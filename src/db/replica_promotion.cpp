@@ -20,6 +20,7 @@ Result<Replica::Handover> Replica::Implementation::hand_over(bool full_scan,
   if (full_scan) {
     if (auto verified = verify(); !verified) return std::unexpected(verified.error());
   }
+  stop_checkpointer();
   if (auto transaction = begin_own(); !transaction) return std::unexpected(transaction.error());
   if (options_.sync) {
     if (auto synced = record_file_.sync(); !synced) return std::unexpected(synced.error());

@@ -59,9 +59,7 @@ Status Replica::Implementation::seed(const ReplicaSeed& seed, ReplicaPageSource 
   if (!seeded) return seeded;
   state_ = ReplicaState::ready;
   quarantine_reason_.clear();
-  if (usable && options_.checkpoint_frames > 0 && header_.frame_max >= options_.checkpoint_frames) {
-    static_cast<void>(checkpoint());
-  }
+  checkpoint_when_due();
   return {};
 }
 

@@ -23,6 +23,7 @@ ReplicaOptions options_for(const std::filesystem::path& path) {
   options.path = path;
   options.sync = false;
   options.checkpoint_frames = 200;
+  options.background_checkpoints = false;
   return options;
 }
 

@@ -27,6 +27,7 @@ ReplicaOptions options_for(const std::filesystem::path& path) {
   ReplicaOptions options;
   options.path = path;
   options.checkpoint_frames = 200;
+  options.background_checkpoints = false;
   return options;
 }
 

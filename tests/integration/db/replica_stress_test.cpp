@@ -176,6 +176,31 @@ TEST(ReplicaReaders, NeverSeeATornOrAnOlderState) {
   EXPECT_GT(statistics.wal_restarts, 0U);
 }
 
+TEST(ReplicaReaders, MayBeThreadsOfTheSameProcess) {
+  const test::TemporaryDirectory directory;
+  const auto path = directory / "replica.db";
+  const auto changes = make_changes(directory / "source.db", 400);
+  auto replica = Replica::open(options_for(path));
+  ASSERT_TRUE(replica) << replica.error().message();
+  std::vector<ReplicaPage> views;
+  ASSERT_TRUE(replica->apply(changes[0].view(views)));
+  Board board;
+  board.go = true;
+  {
+    std::vector<std::jthread> readers;
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+      readers.emplace_back([&, seed] { read_with_library(path, board, seed, std::chrono::seconds(10)); });
+    }
+    for (std::size_t index = 1; index < changes.size(); ++index) {
+      const auto applied = replica->apply(changes[index].view(views));
+      ASSERT_TRUE(applied) << applied.error().message();
+    }
+    while (board.reads < 20) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    board.stop = true;
+  }
+  EXPECT_TRUE(replica->verify());
+}
+
 // Points of an apply, and how many times they may be passed before one acts.
 struct FaultPoint {
   const char* name;
