@@ -5,6 +5,7 @@
 // have gathered, the second soon after, in a quiet moment if one comes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/clock.hpp"
@@ -30,31 +31,32 @@ class CheckpointPolicy {
   /// The WAL was seen with `frames` frames up to the last commit.
   void observe(std::uint32_t frames, base::BootTime now) {
     if (frames == frames_) return;
+    if (frames < frames_) settled_ = 0;  // it was started anew
     frames_ = frames;
     last_change_ = now;
   }
-  /// A checkpoint was tried. `frames_left`: frames that remain because somebody needs them; 0 when the next
-  /// commit starts the WAL anew.
-  void attempted(std::uint32_t frames_left, base::BootTime now) {
-    blocked_until_ = frames_left == 0 ? base::BootTime{} : now + limits_.retry;
-    settled_frames_ = frames_left == 0 ? frames_ : 0;
+  /// A checkpoint was tried. `complete`: all frames that there were are copied back, and the WAL starts anew
+  /// with the next commit, if no reader of the application keeps it from doing so.
+  void attempted(bool complete, base::BootTime now) {
+    blocked_until_ = complete ? base::BootTime{} : now + limits_.retry;
+    if (complete) settled_ = frames_;
   }
 
+  /// Enough has gathered since the last complete one.
+  [[nodiscard]] bool wanted() const { return frames_ - settled_ >= limits_.frames; }
   [[nodiscard]] bool due(base::BootTime now) const {
-    if (frames_ < limits_.frames || frames_ == settled_frames_ || now < blocked_until_) return false;
-    return frames_ >= limits_.frames_urgent || now - last_change_ >= limits_.quiet;
+    if (!wanted() || now < blocked_until_) return false;
+    return frames_ - settled_ >= limits_.frames_urgent || now - last_change_ >= limits_.quiet;
   }
-  /// When to ask again if nothing happens before; only meaningful while frames() has reached the limit.
+  /// When to ask again if nothing happens before; meaningful while wanted().
   [[nodiscard]] base::BootTime wake_at() const {
-    const base::BootTime quiet = last_change_ + limits_.quiet;
-    return quiet > blocked_until_ ? quiet : blocked_until_;
+    return std::max(last_change_ + limits_.quiet, blocked_until_);
   }
-  [[nodiscard]] bool wanted() const { return frames_ >= limits_.frames && frames_ != settled_frames_; }
 
  private:
   CheckpointLimits limits_;
   std::uint32_t frames_ = 0;
-  std::uint32_t settled_frames_ = 0;  // all of these were copied back; they wait for the WAL to start anew
+  std::uint32_t settled_ = 0;  // frames that the last complete checkpoint found
   base::BootTime last_change_{};
   base::BootTime blocked_until_{};
 };

@@ -1,0 +1,173 @@
+// Checkpoints: the pages of the WAL go back into the database file, and the WAL starts anew.
+//
+// First without holding anybody up: a new pin is taken at the end of the WAL, then the old one let go, then a
+// PASSIVE checkpoint copies everything up to the new pin. In a quiet moment that is all there is to it: the
+// next pin finds nothing left to copy, reads the file alone, and leaves the WAL free to start anew. While
+// commits keep coming, what came during the copy is copied under the write barrier, where none can come.
+//
+// A pin is never let go before (1) a successor stands or the barrier does, (2) everything up to the
+// successor's state was captured, and (3) the checkpoint lock was got once, which proves that no checkpoint
+// is still running that began before the WAL was last started anew. (3) closes the door to SQLite's WAL-reset
+// race; docs/capture.md, "The race".
+#include <algorithm>
+#include <utility>
+
+#include "base/fault_point.hpp"
+#include "base/logging.hpp"
+#include "db/database_implementation.hpp"
+
+namespace litecluster::db {
+
+namespace {
+
+constexpr int rounds_max = 3;
+constexpr std::uint32_t few_frames = 64;
+constexpr int captures_max = 8;
+constexpr const char* another_checkpoint = "another checkpoint is running";
+constexpr const char* older_reader = "a reader still needs an older state";
+
+}  // namespace
+
+bool Database::Implementation::checkpoint_due(base::BootTime now) {
+  const auto header = connections_.worker.try_header();
+  if (header) policy_.observe(header->frame_max, now);
+  return policy_.due(now);
+}
+
+std::optional<base::BootTime> Database::Implementation::checkpoint_wake_at() const {
+  if (!policy_.wanted()) return std::nullopt;
+  return policy_.wake_at();
+}
+
+// Captures to the end. False when that would need too much memory at once.
+Result<bool> Database::Implementation::drain(CheckpointReport& report) {
+  std::uint64_t bytes = 0;
+  for (int count = 0; count < captures_max; ++count) {
+    auto captured = capture();
+    if (!captured) return std::unexpected(captured.error());
+    if (!*captured) return true;
+    bytes += (*captured)->size_bytes();
+    const bool large = (*captured)->size_bytes() > options_.capture_memory_max;
+    report.captured.push_back(std::move(**captured));
+    if (large || bytes > 2 * options_.capture_memory_max) break;
+  }
+  report.obstacle = "more was committed than can be held in memory: publish it first";
+  return false;
+}
+
+// Takes a pin at the end of the WAL and lets go of the old one, unless report.obstacle says why not.
+Result<PinnedState> Database::Implementation::move_pin(CheckpointReport& report) {
+  WalConnection& successor = connections_.pins[1 - active_pin_];
+  const auto pinned = successor.pin();
+  if (!pinned) return std::unexpected(pinned.error());
+  LITECLUSTER_FAULT_POINT("checkpoint.second_pin");
+  const auto drained = drain(report);
+  if (!drained || !*drained) {
+    successor.end_read();
+    if (!drained) return std::unexpected(drained.error());
+    return *pinned;
+  }
+  if (auto probed = connections_.worker.copy_back(); !probed) {
+    successor.end_read();
+    if (probed.error().code() != ErrorCode::busy) return std::unexpected(probed.error());
+    report.obstacle = another_checkpoint;
+    return *pinned;
+  }
+  connections_.pins[active_pin_].end_read();
+  active_pin_ = 1 - active_pin_;
+  LITECLUSTER_FAULT_POINT("checkpoint.moved_pin");
+  return *pinned;
+}
+
+// Under the barrier: nothing can be committed, so the state pinned is the one captured.
+Status Database::Implementation::pin_again() {
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    if (attempt > 0) active_pin_ = 1 - active_pin_;
+    if (auto pinned = connections_.pins[active_pin_].begin_read(); pinned) return {};
+  }
+  return std::unexpected(
+      fail(DatabaseHealth::wal_broken, "no new read transaction could be had; attach again"));
+}
+
+Status Database::Implementation::copy_under_barrier(CheckpointReport& report) {
+  if (auto begun = connections_.barrier.begin_barrier(); !begun) {
+    if (begun.error().code() != ErrorCode::busy) return begun;
+    report.obstacle = "a write transaction was in progress";
+    return {};
+  }
+  const base::BootTime begin = base::BootClock::now();
+  LITECLUSTER_FAULT_POINT("checkpoint.barrier");
+  Status outcome;
+  const auto drained = drain(report);
+  if (!drained) {
+    outcome = std::unexpected(drained.error());
+  } else if (*drained) {
+    if (auto probed = connections_.worker.copy_back(); probed) {
+      connections_.pins[active_pin_].end_read();
+      LITECLUSTER_FAULT_POINT("checkpoint.unpinned");
+      const auto copied = connections_.worker.copy_back();
+      LITECLUSTER_FAULT_POINT("checkpoint.copied");
+      outcome = pin_again();
+      if (!copied) {
+        report.obstacle = copied.error().message();
+      } else if (copied->copied < copied->frames) {
+        report.obstacle = older_reader;
+      } else {
+        report.restarts = true;
+      }
+    } else {
+      report.obstacle =
+          probed.error().code() == ErrorCode::busy ? another_checkpoint : probed.error().message();
+    }
+  }
+  connections_.barrier.end_read();
+  report.held = base::BootClock::now() - begin;
+  return outcome;
+}
+
+void Database::Implementation::describe(CheckpointReport& report) {
+  if (const auto header = connections_.worker.try_header()) report.frames = header->frame_max;
+  report.frames_copied = connections_.worker.copied_frames();
+  if (report.restarts) report.obstacle.clear();
+  const base::BootTime now = base::BootClock::now();
+  policy_.observe(report.frames, now);
+  policy_.attempted(report.restarts, now);
+  const base::MutexLock lock(mutex_);
+  ++shared_.statistics.checkpoints;
+  shared_.statistics.held_total += report.held;
+  shared_.statistics.held_max = std::max(shared_.statistics.held_max, report.held);
+}
+
+Result<CheckpointReport> Database::Implementation::checkpoint() {
+  CheckpointReport report;
+  const auto drained = drain(report);
+  if (!drained) return std::unexpected(drained.error());
+  const auto header = connections_.worker.header();
+  if (!header) return std::unexpected(header.error());
+  report.restarts = *drained && header->frame_max == 0;
+  for (int round = 0; report.obstacle.empty() && !report.restarts && round < rounds_max; ++round) {
+    const auto moved = move_pin(report);
+    if (!moved) return std::unexpected(moved.error());
+    if (!report.obstacle.empty()) break;
+    report.restarts = moved->all_in_file;
+    if (report.restarts) break;
+    const auto copied = connections_.worker.copy_back();
+    if (!copied && copied.error().code() != ErrorCode::busy) return std::unexpected(copied.error());
+    if (!copied) {
+      report.obstacle = another_checkpoint;
+    } else if (copied->copied < moved->header.frame_max) {
+      report.obstacle = older_reader;
+    } else if (copied->copied < copied->frames && copied->frames - copied->copied < few_frames) {
+      break;
+    }
+  }
+  // What the journal says about these frames has to be on disk before they can be overwritten.
+  if (auto synced = state_->sync(); !synced) return std::unexpected(synced.error());
+  if (report.obstacle.empty() && !report.restarts) {
+    if (auto copied = copy_under_barrier(report); !copied) return std::unexpected(copied.error());
+  }
+  describe(report);
+  return report;
+}
+
+}  // namespace litecluster::db
