@@ -305,8 +305,8 @@ class Guard {
     }
   }
 
-  // Children of ours that we did not start: descendants of the backend that escaped its process group. They have
-  // other sessions than ours, unlike what a fence runs.
+  // Children of ours that we did not start: descendants of the backend that escaped its process group. They
+  // have other sessions than ours, unlike what a fence runs.
   void kill_orphans() const {
     std::array<char, 32> path{};
     std::snprintf(path.data(), path.size(), "/proc/self/task/%d/children", static_cast<int>(::getpid()));
