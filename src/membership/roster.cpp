@@ -19,8 +19,9 @@ base::BootTime Roster::gone_at(const RosterEntry& entry) const {
 }
 
 void Roster::record_seen(base::BootTime now, Revision revision, const Record& record,
-                         std::optional<base::Duration> age) {
+                         const Delivery& delivery) {
   hear(now);
+  if (!delivery.initial && delivery.written_at) judge_pending(now, *delivery.written_at);
   const auto [position, inserted] = entries_.try_emplace(record.member.id.node);
   RosterEntry& entry = position->second;
   // A watch that was set up anew, or a stale read, may repeat what is known.
@@ -36,6 +37,9 @@ void Roster::record_seen(base::BootTime now, Revision revision, const Record& re
                                   record.member.labels != entry.record.member.labels ||
                                   record.member.addresses != entry.record.member.addresses ||
                                   record.member.epoch != entry.record.member.epoch);
+  entry.renewed = same_life;
+  if (std::exchange(entry.pending, false)) --pending_;
+  entry.written_at = delivery.written_at;
   entry.record = record;
   entry.record.member.id = life;
   entry.life = life;
@@ -46,16 +50,29 @@ void Roster::record_seen(base::BootTime now, Revision revision, const Record& re
   if (changed) ++generation_;
   if (record.state != RecordState::alive) {
     if (entry.present) depart(entry, record.state == RecordState::left ? "said goodbye" : "expelled");
+  } else if (delivery.initial && delivery.written_at) {
+    entry.pending = !entry.present;
+    if (entry.pending) ++pending_;
   } else if (!entry.present) {
-    arrive(now, entry, age);
+    arrive(entry);
   } else if (told) {
     events_.push_back({RosterEvent::Kind::changed, entry.record.member, {}});
   }
 }
 
-void Roster::arrive(base::BootTime now, RosterEntry& entry, std::optional<base::Duration> age) {
-  if (age) entry.silent_from = now - std::max(*age, base::Duration::zero());
-  if (gone_at(entry) <= now) return;
+void Roster::judge_pending(base::BootTime now, ServerTime server_now) {
+  if (pending_ == 0) return;
+  for (auto& [node, entry] : entries_) {
+    if (!std::exchange(entry.pending, false)) continue;
+    entry.silent_from =
+        now - std::max<base::Duration>(server_now - *entry.written_at, base::Duration::zero());
+    if (gone_at(entry) > now) arrive(entry);
+  }
+  pending_ = 0;
+  ++generation_;
+}
+
+void Roster::arrive(RosterEntry& entry) {
   entry.present = true;
   ++generation_;
   events_.push_back({RosterEvent::Kind::joined, entry.record.member, {}});
@@ -73,6 +90,7 @@ void Roster::record_deleted(base::BootTime now, Revision revision, const std::st
   if (found == entries_.end() || revision <= found->second.revision) return;
   RosterEntry& entry = found->second;
   if (entry.present) depart(entry, "expelled");
+  if (std::exchange(entry.pending, false)) --pending_;
   entry.revision = revision;
   entry.seen_at = now;
   entry.deleted = true;

@@ -7,10 +7,17 @@
 // Silence is only counted while this node hears anything at all (its own renewals come back on the same
 // watch): an observer that is cut off keeps what it knew, and begins to count anew when it hears again.
 //
+// What a watch delivers at its beginning may be the record of a node that died long ago. Such a record counts
+// only when the first change that came after it shows, by the server's own clock, that it is not older than
+// its lease; that change is this node's own first record at the latest.
+//
 // Being silent is a judgement and may be wrong. Certain is only `is_over()`: a fact written into the record
 // by compare-and-swap (session.hpp).
 #pragma once
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,6 +27,8 @@
 #include "membership/record.hpp"
 
 namespace litecluster::membership {
+
+using ServerTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 
 /// A record that ended its life, or fell silent, this long ago is removed.
 constexpr base::Duration forget_after = std::chrono::hours(1);
@@ -41,8 +50,21 @@ struct RosterEntry {
   base::BootTime seen_at;
   /// From when silence is counted; may be earlier than seen_at for a record that was old when first read.
   base::BootTime silent_from;
+  /// The server's clock when it stored this revision, where known.
+  std::optional<ServerTime> written_at;
   bool present = false;
   bool deleted = false;
+  /// Delivered at the beginning, and its age is not known yet.
+  bool pending = false;
+  /// Another revision of the same life was seen: somebody renews it.
+  bool renewed = false;
+};
+
+/// How a record came to be known.
+struct Delivery {
+  /// Part of what was there when the watch began.
+  bool initial = false;
+  std::optional<ServerTime> written_at = std::nullopt;
 };
 
 /// A record to be removed by compare-and-swap at this revision.
@@ -57,10 +79,8 @@ class Roster {
   /// `heartbeat`: of this node, how often its own record is heard.
   explicit Roster(base::Duration heartbeat) : heartbeat_(heartbeat) {}
 
-  /// `age`: how long ago the record was written, by the server's clock, when that is known; an old record is
-  /// then not taken for a member that is here.
   void record_seen(base::BootTime now, Revision revision, const Record& record,
-                   std::optional<base::Duration> age = std::nullopt);
+                   const Delivery& delivery = {});
   void record_deleted(base::BootTime now, Revision revision, const std::string& node);
   void tick(base::BootTime now);
 
@@ -75,6 +95,8 @@ class Roster {
   [[nodiscard]] const RosterEntry* find(std::string_view node) const;
   /// Whether it is certain that this life has ended, its deadline included.
   [[nodiscard]] bool is_over(const MemberId& life) const;
+  /// False while it is not known which of the records at the beginning are of nodes that are alive.
+  [[nodiscard]] bool settled() const { return pending_ == 0; }
   /// A number that changes whenever somebody joins, leaves or changes what it says; not with mere renewals.
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
@@ -82,7 +104,8 @@ class Roster {
   void hear(base::BootTime now);
   [[nodiscard]] base::BootTime gone_at(const RosterEntry& entry) const;
   [[nodiscard]] bool cut_off(base::BootTime now) const;
-  void arrive(base::BootTime now, RosterEntry& entry, std::optional<base::Duration> age);
+  void arrive(RosterEntry& entry);
+  void judge_pending(base::BootTime now, ServerTime server_now);
   void depart(RosterEntry& entry, std::string reason);
 
   base::Duration heartbeat_;
@@ -90,6 +113,7 @@ class Roster {
   std::map<std::string, Revision, std::less<>> forgotten_;
   std::optional<base::BootTime> heard_at_;
   base::BootTime resumed_at_ = base::BootTime::min();
+  std::size_t pending_ = 0;
   std::uint64_t generation_ = 0;
   std::vector<RosterEvent> events_;
 };

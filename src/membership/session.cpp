@@ -49,7 +49,7 @@ void Session::read_failed(base::BootTime now) {
 
 // The name is free, or was ours, or its holder is known to be gone: write. Otherwise watch the holder.
 void Session::claim(base::BootTime now, const OwnRecord& own) {
-  if (!own.record) return write(now, Revision(), RecordState::alive);
+  if (!own.record) return write(now, own.revision, RecordState::alive);
   const Record& record = *own.record;
   const std::string& incarnation = record.member.id.incarnation;
   const bool seen_dead =

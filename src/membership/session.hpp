@@ -34,7 +34,7 @@ namespace litecluster::membership {
 
 /// What a read of `members.<node>` found.
 struct OwnRecord {
-  Revision revision;             ///< 0: never existed
+  Revision revision;             ///< of the record or of its deletion; 0: there was never one
   std::optional<Record> record;  ///< unset: none there, or deleted
   bool process_is_dead = false;  ///< the record's process is known not to run any more
 };
@@ -43,7 +43,7 @@ enum class WriteOutcome { done, conflict, unknown };
 
 struct ReadRecord {};
 struct WriteRecord {
-  Revision expected;  ///< 0: create
+  Revision expected;  ///< of the record or of its deletion; 0: there is none
   Record record;
 };
 /// The node is a member under this id.

@@ -93,7 +93,7 @@ void Coordinator::expel_done(base::BootTime now) {
 
 void Coordinator::evaluate(base::BootTime now, const Roster& roster) {
   next_tick_.reset();
-  if (!life_ || !initial_complete_ || refused_ || refuse_if_different(roster)) return;
+  if (!life_ || !initial_complete_ || !roster.settled() || refused_ || refuse_if_different(roster)) return;
   const std::vector<MemberId> live = live_members(roster);
   std::vector<ExpelMember> expels = silent_holders(now, roster, live);
   std::optional<Assignment> next = next_assignment(roster, live);

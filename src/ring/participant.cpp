@@ -54,7 +54,7 @@ void Participant::hook_done(base::BootTime now, bool succeeded) {
 }
 
 void Participant::tick(base::BootTime now) {
-  if (retry_at_ && now >= *retry_at_) advance(now);
+  if ((retry_at_ && now >= *retry_at_) || now >= deadline_) advance(now);
 }
 
 bool Participant::wanted(std::size_t partition, std::uint16_t self) const {
@@ -126,7 +126,9 @@ std::vector<ParticipantAction> Participant::take_actions() {
 }
 
 std::optional<base::BootTime> Participant::next_tick() const {
-  return hook_ == Hook::none ? retry_at_ : std::nullopt;
+  std::optional<base::BootTime> next = hook_ == Hook::none ? retry_at_ : std::nullopt;
+  if (life_) next = next ? std::min(*next, deadline_) : deadline_;
+  return next;
 }
 
 }  // namespace litecluster::ring

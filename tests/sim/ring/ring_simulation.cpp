@@ -55,6 +55,7 @@ struct Value {
   Revision revision{};
   std::shared_ptr<const Record> record{};
   std::shared_ptr<const Assignment> assignment{};
+  membership::ServerTime written_at{};
 };
 
 enum class EventKind { arrive, reply, timeout, news, watch_snapshot, wake, hook_done, start, chaos, quiet };
@@ -92,6 +93,7 @@ struct Process {
   bool hook_cancelled = false;
   std::uint64_t hook = 0;
   bool leaving = false;
+  bool watching = false;  ///< the first snapshot has come
   bool dirty = true;
   std::uint64_t generation = 0;
   Nanoseconds wake_at = std::numeric_limits<Nanoseconds>::max();
@@ -165,7 +167,7 @@ class Simulation {
   void stop(Node& node, const char* how);
   void send(Node& node, Operation operation, int key, Revision expected, Value value);
   void answer(Node& node, Event& event);
-  void news(Node& node, int key, const Value& value);
+  void news(Node& node, int key, const Value& value, bool initial);
   void pump(Node& node);
   void session_actions(Node& node);
   void participant_actions(Node& node);
@@ -254,7 +256,9 @@ bool Simulation::finished(EventKind kind) {
   const double leases = static_cast<double>(now_ - quiet_at_) / static_cast<double>(lease);
   const bool last = leases > rest_leases_max;
   const bool goes_on = config_.seed % 8 == 0;
-  if (!goes_on && !last && kind != EventKind::hook_done && kind != EventKind::quiet) return false;
+  if (!goes_on && !last && config_.partitions > 32 && kind != EventKind::hook_done &&
+      kind != EventKind::quiet)
+    return false;
   if (!at_rest()) {
     resting_ = false;
     if (last) violate(fmt::format("not all partitions owned {} leases after quiet", rest_leases_max));
@@ -280,17 +284,19 @@ void Simulation::dispatch(Event& event) {
 }
 
 void Simulation::node_event(Node& node, Event& event) {
+  bool initial = false;
   switch (event.kind) {
     case EventKind::reply:
     case EventKind::timeout: return answer(node, event);
     case EventKind::news:
-      if (now_ < node.watch_broken_until || now_ < node.cut_off_until) return;
-      return news(node, event.key, event.value);
+      if (now_ < node.watch_broken_until || now_ < node.cut_off_until || !node.process->watching) return;
+      return news(node, event.key, event.value, false);
     case EventKind::watch_snapshot:
       if (now_ < node.cut_off_until) return schedule(node.cut_off_until, std::move(event));
       node.watch_broken_until = 0;
+      initial = !std::exchange(node.process->watching, true);
       for (std::size_t key = 0; key < keys_.size(); ++key) {
-        if (!keys_[key].empty()) news(node, static_cast<int>(key), keys_[key].back());
+        if (!keys_[key].empty()) news(node, static_cast<int>(key), keys_[key].back(), initial);
       }
       node.process->coordinator.initial_complete(local(node));
       node.process->dirty = true;
@@ -324,6 +330,7 @@ void Simulation::arrive(Event& event) {
     } else {
       event.outcome = membership::WriteOutcome::done;
       event.value.revision = Revision(++revision_);
+      event.value.written_at = membership::ServerTime(Duration(now_));
       if (event.value.assignment) {
         static const Assignment nothing;
         const Assignment& before = versions.empty() ? nothing : *versions.back().assignment;
@@ -484,7 +491,7 @@ void Simulation::answer(Node& node, Event& event) {
   }
 }
 
-void Simulation::news(Node& node, int key, const Value& value) {
+void Simulation::news(Node& node, int key, const Value& value, bool initial) {
   Process& process = *node.process;
   const BootTime now = local(node);
   if (value.assignment) {
@@ -497,7 +504,8 @@ void Simulation::news(Node& node, int key, const Value& value) {
     }
     return process.participant.assignment_seen(now, value.assignment);
   }
-  process.roster.record_seen(now, value.revision, *value.record);
+  process.roster.record_seen(now, value.revision, *value.record,
+                             {.initial = initial, .written_at = value.written_at});
   if (&node == &nodes_[static_cast<std::size_t>(key)]) {
     process.session.record_seen(now, {value.revision, *value.record, false});
   }
