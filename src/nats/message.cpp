@@ -9,7 +9,8 @@
 namespace litecluster::nats {
 namespace {
 
-natsMsg* as_native(const std::unique_ptr<void, auto>& owner) {
+template <typename Owner>
+natsMsg* as_native(const Owner& owner) {
   return static_cast<natsMsg*>(owner.get());
 }
 

@@ -38,6 +38,8 @@ struct ObjectInfo {
   std::string nuid;
   std::uint64_t size = 0;
   std::uint64_t chunks = 0;
+  /// Size that the writer gave to all chunks but the last; 0 when it did not say. Not to be relied on.
+  std::uint64_t chunk_size = 0;
   std::optional<base::Sha256Digest> digest;
   /// A tombstone: the object was deleted and its metadata not purged.
   bool deleted = false;
@@ -45,7 +47,7 @@ struct ObjectInfo {
   std::string link;
   /// Stream sequence of the metadata message; grows with each change in the bucket.
   std::uint64_t sequence = 0;
-  /// When the server stored the metadata message.
+  /// When the server stored the metadata message. In what put() returns: this machine's time of it.
   ServerTime modified{};
 
   /// First value of a header; nullopt when there is none.
@@ -74,8 +76,9 @@ struct PutOptions {
 class ObjectWatch {
  public:
   virtual ~ObjectWatch() = default;
-  /// Waits for the next change: a new or replaced object, or a tombstone (`deleted`). A purge sends nothing.
-  /// Errors as OrderedConsumer::next(); corrupt for a message that is no metadata (call again to go on).
+  /// Waits for the next change: a new or replaced object, or a tombstone (`deleted`) of another client. A
+  /// purge, and so remove(), sends nothing. Errors as OrderedConsumer::next(); corrupt for a message that is
+  /// no metadata (call again to go on).
   [[nodiscard]] virtual Result<ObjectInfo> next(const Context& context) = 0;
   /// True once everything has been returned that was there when the watch began.
   [[nodiscard]] virtual bool initial_done() const = 0;
@@ -100,7 +103,8 @@ class ObjectStore {
   [[nodiscard]] virtual Result<ObjectInfo> put(const Context& context, std::string_view name,
                                                ByteSource source, const PutOptions& options = {}) = 0;
 
-  /// Error not_found when there is none or it was deleted.
+  /// Error not_found when there is none or it was deleted. On a cluster the answer may be behind for a
+  /// moment.
   [[nodiscard]] virtual Result<ObjectInfo> info(const Context& context, std::string_view name) = 0;
 
   /// The whole object. Errors: not_found (also when it vanished meanwhile), corrupt (size or digest do not
@@ -136,8 +140,10 @@ class ObjectStore {
   /// left.
   [[nodiscard]] virtual Status remove(const Context& context, const ObjectInfo& info) = 0;
 
-  /// Purges chunks that belong to no object and are older than `grace`; returns the number of such objects.
-  /// `grace` must be longer than any put takes, or it destroys puts under way.
+  /// Purges chunks that belong to no object, and tombstones of other clients; returns how many of both.
+  /// Purged is what this ObjectStore has seen unchanged for `grace` by its own clock, or what by the server's
+  /// time is older than `grace` and a day. `grace` must be longer than any put takes, or it destroys puts
+  /// under way; 0 purges at once.
   [[nodiscard]] virtual Result<std::uint64_t> remove_orphans(const Context& context,
                                                              std::chrono::nanoseconds grace) = 0;
 

@@ -1,0 +1,257 @@
+#include "nats/jetstream_object_store.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "nats/jetstream_json.hpp"
+
+namespace litecluster::nats {
+namespace {
+
+constexpr std::string_view put_the_right =
+    "use a bucket that an object store client made, or let this program create it";
+
+Status check_settings(const StreamInfo& info, std::string_view bucket) {
+  const StreamConfig& config = info.config;
+  std::string wrong;
+  const auto add = [&wrong](std::string_view what) {
+    if (!wrong.empty()) wrong += ", ";
+    wrong += what;
+  };
+  if (!config.allow_rollup) add("it does not allow rollups");
+  if (config.max_age.count() != 0) add("it has a max_age, which would delete chunks and metadata apart");
+  if (config.max_messages_per_subject > 0) add("it limits messages per subject, which would drop chunks");
+  if (config.discard != "new") add("it discards old messages at a limit, which would drop objects");
+  if (config.retention != "limits") add("its retention policy is not 'limits'");
+  if (config.deny_purge) add("it denies purges");
+  if (config.sealed) add("it is sealed");
+  const std::string chunks = fmt::format("$O.{}.C.>", bucket);
+  const std::string metadata = fmt::format("$O.{}.M.>", bucket);
+  const bool subjects =
+      std::ranges::count(config.subjects, chunks) != 0 && std::ranges::count(config.subjects, metadata) != 0;
+  if (!subjects) add("it does not take the subjects of an object store");
+  if (wrong.empty()) return {};
+  return failure(ErrorCode::failed_precondition, "open object store", std::string(bucket),
+                 fmt::format("the stream {} has settings that would break it: {}; {}", config.name, wrong,
+                             put_the_right));
+}
+
+Status check_name(std::string_view bucket) {
+  if (valid_bucket_name(bucket)) return {};
+  return failure(ErrorCode::invalid_argument, "open object store", std::string(bucket),
+                 "a bucket's name has letters, digits, '-' and '_', and is not empty");
+}
+
+StreamConfig bucket_config(std::string_view bucket, const BucketOptions& options, int replicas) {
+  StreamConfig config;
+  config.name = object_stream(bucket);
+  config.description = options.description;
+  config.subjects = {fmt::format("$O.{}.C.>", bucket), fmt::format("$O.{}.M.>", bucket)};
+  config.storage = options.storage;
+  config.discard = "new";
+  config.max_bytes = options.max_bytes;
+  config.replicas = replicas;
+  config.allow_rollup = true;
+  config.allow_direct = true;
+  return config;
+}
+
+ObjectInfo with_place(ObjectInfo info, std::uint64_t sequence, ServerTime time) {
+  info.sequence = sequence;
+  info.modified = time;
+  return info;
+}
+
+class JetStreamObjectWatch final : public ObjectWatch {
+ public:
+  JetStreamObjectWatch(OrderedConsumer consumer, std::uint64_t from_sequence)
+      : consumer_(std::move(consumer)),
+        from_sequence_(from_sequence),
+        initial_done_(consumer_.initial_pending() == 0) {}
+
+  Result<ObjectInfo> next(const Context& context) override {
+    auto delivery = consumer_.next(context);
+    if (!delivery) return std::unexpected(delivery.error());
+    if (delivery->pending == 0) initial_done_ = true;
+    auto info = parse_object_info(delivery->message.text(), delivery->message.subject());
+    if (!info) return info;
+    return with_place(std::move(*info), delivery->sequence, delivery->time);
+  }
+  [[nodiscard]] bool initial_done() const override { return initial_done_; }
+  [[nodiscard]] std::uint64_t resume_sequence() const override {
+    return consumer_.last_sequence() == 0 ? from_sequence_ : consumer_.last_sequence() + 1;
+  }
+
+ private:
+  OrderedConsumer consumer_;
+  std::uint64_t from_sequence_;
+  bool initial_done_;
+};
+
+}  // namespace
+
+Error JetStreamObjectStore::explain(const Context& context, Error error) const {
+  if (error.code() != ErrorCode::unavailable || context.done() ||
+      jetstream_.connection().state() != ConnectionState::connected) {
+    return error;
+  }
+  const auto info = jetstream_.stream_info(context, stream_);
+  if (info || info.error().code() != ErrorCode::not_found) return error;
+  return {ErrorCode::not_found, error.operation(), bucket_, "the bucket does not exist any more"};
+}
+
+Result<ObjectInfo> JetStreamObjectStore::lookup(const Context& context, std::string_view name,
+                                                bool from_leader) const {
+  const std::string subject = metadata_subject(bucket_, name);
+  auto message = jetstream_.last_message(context, stream_, subject, from_leader || !direct_);
+  if (!message) {
+    if (api_error_code(message.error()) == 10059) {
+      return failure(ErrorCode::not_found, "look up object", std::string(name),
+                     "the bucket does not exist any more");
+    }
+    if (message.error().code() == ErrorCode::not_found) {
+      return failure(ErrorCode::not_found, "look up object", std::string(name), "there is no such object");
+    }
+    return std::unexpected(explain(context, message.error()));
+  }
+  auto info = parse_object_info(base::as_text(message->data), subject);
+  if (!info) return info;
+  return with_place(std::move(*info), message->sequence, message->time);
+}
+
+Result<ObjectInfo> JetStreamObjectStore::info(const Context& context, std::string_view name) {
+  auto found = lookup(context, name, false);
+  if (found && found->deleted) {
+    return failure(ErrorCode::not_found, "look up object", std::string(name), "the object was deleted");
+  }
+  return found;
+}
+
+Result<std::vector<ObjectInfo>> JetStreamObjectStore::all_metadata(const Context& context,
+                                                                   std::size_t count_max,
+                                                                   bool tombstones) const {
+  OrderedConsumerOptions options;
+  options.stream = stream_;
+  options.filter = fmt::format("$O.{}.M.>", bucket_);
+  options.start = StartLastPerSubject{};
+  auto consumer = OrderedConsumer::create(context, jetstream_, std::move(options));
+  if (!consumer) return std::unexpected(consumer.error());
+  std::vector<ObjectInfo> all;
+  std::uint64_t pending = consumer->initial_pending();
+  while (pending != 0) {
+    auto delivery = consumer->next(context);
+    if (!delivery) return std::unexpected(delivery.error());
+    pending = delivery->pending;
+    auto info = parse_object_info(delivery->message.text(), delivery->message.subject());
+    // What is no metadata is no object; other clients skip it as well.
+    if (!info || (info->deleted && !tombstones)) continue;
+    if (all.size() == count_max) {
+      return failure(ErrorCode::too_large, "list objects", bucket_,
+                     fmt::format("there are more than {} objects", count_max));
+    }
+    all.push_back(with_place(std::move(*info), delivery->sequence, delivery->time));
+  }
+  return all;
+}
+
+Result<std::vector<ObjectInfo>> JetStreamObjectStore::list(const Context& context, std::size_t count_max) {
+  return all_metadata(context, count_max, false);
+}
+
+Result<std::unique_ptr<ObjectWatch>> JetStreamObjectStore::watch(const Context& context,
+                                                                 std::uint64_t from_sequence) {
+  OrderedConsumerOptions options;
+  options.stream = stream_;
+  options.filter = fmt::format("$O.{}.M.>", bucket_);
+  if (from_sequence <= 1) {
+    options.start = StartLastPerSubject{};
+  } else {
+    options.start = StartAtSequence{from_sequence};
+  }
+  auto consumer = OrderedConsumer::create(context, jetstream_, std::move(options));
+  if (!consumer) return std::unexpected(consumer.error());
+  return std::make_unique<JetStreamObjectWatch>(std::move(*consumer), from_sequence);
+}
+
+Status JetStreamObjectStore::remove(const Context& context, std::string_view name) {
+  auto found = lookup(context, name, true);
+  if (!found) return std::unexpected(found.error());
+  if (found->deleted) {
+    return failure(ErrorCode::not_found, "remove object", std::string(name), "the object was deleted");
+  }
+  return remove(context, *found);
+}
+
+// Metadata first: from then on the object does not exist, and what a crash leaves are orphans. The bound on
+// the sequence spares an object that has replaced this one meanwhile.
+Status JetStreamObjectStore::remove(const Context& context, const ObjectInfo& info) {
+  auto purged = jetstream_.purge(
+      context, stream_,
+      {.filter = metadata_subject(bucket_, info.name), .below_sequence = info.sequence + 1, .keep = 0});
+  if (!purged) return std::unexpected(explain(context, purged.error()));
+  if (info.nuid.empty()) return {};
+  purged = jetstream_.purge(context, stream_,
+                            {.filter = chunk_subject(bucket_, info.nuid), .below_sequence = 0, .keep = 0});
+  if (!purged) return std::unexpected(explain(context, purged.error()));
+  return {};
+}
+
+void JetStreamObjectStore::purge_later(std::string_view nuid) const {
+  const std::string& domain = jetstream_.connection().options().domain;
+  const std::string subject =
+      fmt::format("$JS.{}API.STREAM.PURGE.{}", domain.empty() ? "" : domain + ".", stream_);
+  PurgeOptions options;
+  options.filter = chunk_subject(bucket_, nuid);
+  // The answer is dropped: what cannot be purged now is an orphan, and is found as one.
+  static_cast<void>(jetstream_.connection().send_request(subject, base::as_bytes(purge_json(options))));
+}
+
+Result<StreamInfo> JetStreamObjectStore::status(const Context& context) {
+  return jetstream_.stream_info(context, stream_);
+}
+
+Result<std::unique_ptr<ObjectStore>> open_object_store(const Context& context, JetStream jetstream,
+                                                       std::string_view bucket) {
+  if (auto status = check_name(bucket); !status) return std::unexpected(status.error());
+  auto info = jetstream.stream_info(context, object_stream(bucket));
+  if (!info) {
+    if (info.error().code() == ErrorCode::not_found) {
+      return failure(
+          ErrorCode::not_found, "open object store", std::string(bucket),
+          "the bucket does not exist; create it first (nats object add, or let this program do it)");
+    }
+    return std::unexpected(info.error().within("open object store", std::string(bucket)));
+  }
+  if (auto status = check_settings(*info, bucket); !status) return std::unexpected(status.error());
+  return std::make_unique<JetStreamObjectStore>(std::move(jetstream), std::string(bucket), *info);
+}
+
+Result<std::unique_ptr<ObjectStore>> create_object_store(const Context& context, JetStream jetstream,
+                                                         std::string_view bucket,
+                                                         const BucketOptions& options) {
+  if (auto status = check_name(bucket); !status) return std::unexpected(status.error());
+  auto opened = open_object_store(context, jetstream, bucket);
+  if (opened || opened.error().code() != ErrorCode::not_found) return opened;
+  int replicas = options.replicas;
+  if (replicas == 0) {
+    auto wanted = jetstream.replicas_for_new_stream(context);
+    if (!wanted) return std::unexpected(wanted.error());
+    replicas = *wanted;
+  }
+  auto created = jetstream.create_stream(context, bucket_config(bucket, options, replicas));
+  // Somebody else made it in the same moment.
+  if (!created && created.error().code() == ErrorCode::already_exists) {
+    return open_object_store(context, std::move(jetstream), bucket);
+  }
+  if (!created) return std::unexpected(created.error().within("create object store", std::string(bucket)));
+  return std::make_unique<JetStreamObjectStore>(std::move(jetstream), std::string(bucket), *created);
+}
+
+Status delete_object_store(const Context& context, const JetStream& jetstream, std::string_view bucket) {
+  if (auto status = check_name(bucket); !status) return status;
+  return jetstream.delete_stream(context, object_stream(bucket));
+}
+
+}  // namespace litecluster::nats

@@ -1,0 +1,501 @@
+// Storing an object: why it is there whole or not at all, and stored once.
+//
+// An object is visible from the moment at which its metadata message is stored. So that must happen only when
+// all of its chunks are stored, once each and in order, also when messages are refused, lost with a
+// connection, or repeated.
+//
+// Names of chunks are new. The nuid is random per put and is kept over repetitions within it, so nobody else
+// writes to the chunk subject, and what stands there is ours. It also tells whose a metadata message is.
+//
+// Small objects (one chunk at most) take one round trip: chunk and metadata are sent together.
+//  - The chunk expects to be the first on its subject (Nats-Expected-Last-Subject-Sequence: 0). However often
+//  it is
+//    sent, and however late a copy arrives, it is stored once: a repetition gets 'duplicate' or 'wrong
+//    sequence', and both mean that it is there.
+//  - The metadata expects the chunk's message id to be the last of the stream (Nats-Expected-Last-Msg-Id). If
+//  the
+//    chunk was refused or lost, the server refuses the metadata: nothing half-written can be seen, whatever
+//    happens to us afterwards. If another writer's message came in between, it is refused as well; the chunk
+//    is then known to be stored, and the metadata is sent again without that condition: a second round trip,
+//    and only then.
+//
+// Larger objects: chunks are pipelined, within a limit of bytes that are not acknowledged, and the metadata
+// is sent after all acknowledgements have come. They prove the content: chunk i has sequence s(i), and s must
+// grow with i. The first chunk carries the condition from above, each carries a message id made from nuid and
+// index, so that a repetition within the server's duplicate window (two minutes) gets the sequence of the
+// original.
+//
+// When the connection breaks, the fate of what is not acknowledged is unknown. We wait for a server, and ask
+// the leader what is stored on the chunk subject: the number of messages n and the id of the last one. If
+// that is chunk n-1, chunks 0 to n-1 are there (ids are distinct, both transmissions send in index order, and
+// of the copies of one chunk the first to arrive counts, so first arrivals are in index order as well), and
+// sending goes on with n. Anything else means that one was lost in the middle; the put then fails and its
+// chunks are purged.
+//
+// Create-only means that the metadata expects no message on its subject (sequence 0). A refusal for that
+// reason may be the answer to our own repetition: 2.9 looks at the message id first and says 'duplicate',
+// later servers look at the sequence first. So the metadata that stands there is read from the leader, and
+// its nuid tells whether we won.
+//
+// What ends early leaves chunks without metadata. They are purged when it is certain that no metadata of ours
+// can be stored; otherwise they stay, and remove_orphans() finds them.
+#include <algorithm>
+#include <charconv>
+#include <deque>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/backoff.hpp"
+#include "base/fault_point.hpp"
+#include "base/hex.hpp"
+#include "base/logging.hpp"
+#include "base/random.hpp"
+#include "nats/jetstream_object_store.hpp"
+
+namespace litecluster::nats {
+namespace {
+
+constexpr std::string_view operation = "put object";
+constexpr int wrong_last_message_id = 10070;
+// Room for headers in a message beside a chunk.
+constexpr std::size_t header_allowance = 1024;
+
+// The server may or may not have acted.
+bool outcome_unknown(const Error& error) {
+  return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::cancelled ||
+         error.code() == ErrorCode::deadline_exceeded;
+}
+
+ServerTime now() {
+  return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
+}
+
+// One put. Lives in one call.
+class Putter {
+ public:
+  Putter(const JetStreamObjectStore& store, const Context& context, std::string_view name,
+         const PutOptions& options)
+      : store_(store), context_(context), options_(options) {
+    info_.name = std::string(name);
+    info_.description = options.description;
+    info_.headers = options.headers;
+    info_.metadata = options.metadata;
+    info_.chunk_size = options.chunk_size;
+    info_.nuid = new_nuid();
+    chunk_subject_ = chunk_subject(store.bucket(), info_.nuid);
+    metadata_subject_ = metadata_subject(store.bucket(), name);
+  }
+
+  Status check() const;
+  Result<ObjectInfo> put_small(base::ByteView data);
+  Result<ObjectInfo> put_large(const ByteSource& source, base::ByteView first);
+
+ private:
+  struct Chunk {
+    std::uint64_t index = 0;
+    base::Bytes data;
+    std::optional<PendingAck> ack;
+  };
+
+  std::string chunk_id(std::uint64_t index) const { return fmt::format("{}-{}", info_.nuid, index); }
+  Headers chunk_headers(std::uint64_t index) const;
+  Headers metadata_headers(const std::string& json, bool after_chunk) const;
+
+  Status wait_for_server() const;
+  Result<ObjectInfo> look_up() const;
+  Status store_first_chunk(base::ByteView data);
+  Result<ObjectInfo> store_metadata(const std::string& json, bool sent);
+  Result<ObjectInfo> finish(std::uint64_t sequence);
+  std::optional<Result<ObjectInfo>> look_who_won();
+  Status read_replaced();
+
+  Status add_chunk(base::Bytes data);
+  void send_chunk(Chunk& chunk);
+  Status take_ack();
+  Status resume();
+  Result<std::uint64_t> count_stored_chunks();
+  Status drain(std::size_t bytes_left);
+
+  std::unexpected<Error> give_up(Error error, bool maybe_stored);
+  void discard_chunks();
+
+  const JetStreamObjectStore& store_;
+  const Context& context_;
+  const PutOptions& options_;
+  ObjectInfo info_;
+  std::string chunk_subject_;
+  std::string metadata_subject_;
+  std::string replaced_nuid_;
+  // Chunks that are not acknowledged, oldest first.
+  std::deque<Chunk> under_way_;
+  std::size_t bytes_under_way_ = 0;
+  std::uint64_t last_chunk_sequence_ = 0;
+};
+
+Status Putter::check() const {
+  const auto bad = [&](std::string reason) {
+    return failure(ErrorCode::invalid_argument, std::string(operation), info_.name, std::move(reason));
+  };
+  if (info_.name.empty()) return bad("an object needs a name");
+  if (options_.chunk_size == 0) return bad("chunks of size 0 hold nothing");
+  const std::size_t max_payload = store_.jetstream().connection().max_payload();
+  if (max_payload != 0 && options_.chunk_size + header_allowance > max_payload) {
+    return failure(
+        ErrorCode::too_large, std::string(operation), info_.name,
+        fmt::format("chunks of {} bytes do not fit into the server's max_payload of {}; lower the chunk "
+                    "size or raise max_payload",
+                    options_.chunk_size, max_payload));
+  }
+  return {};
+}
+
+Headers Putter::chunk_headers(std::uint64_t index) const {
+  Headers headers{{message_id_header, chunk_id(index)}};
+  if (index == 0) headers.push_back({expected_last_subject_sequence_header, "0"});
+  return headers;
+}
+
+Headers Putter::metadata_headers(const std::string& json, bool after_chunk) const {
+  // The text holds the nuid, so the id is that of this put alone.
+  const base::Sha256Digest digest = base::sha256(base::as_bytes(json));
+  Headers headers{
+      {rollup_header, "sub"},
+      {message_id_header, base::to_hex16(base::load_big_endian<std::uint64_t>(digest.data())) +
+                              base::to_hex16(base::load_big_endian<std::uint64_t>(digest.data() + 8))}};
+  if (options_.create_only) headers.push_back({expected_last_subject_sequence_header, "0"});
+  if (after_chunk) headers.push_back({expected_last_message_id_header, chunk_id(0)});
+  return headers;
+}
+
+// `maybe_stored`: metadata was sent and what became of it is unknown; its chunks have to stay.
+std::unexpected<Error> Putter::give_up(Error error, bool maybe_stored) {
+  if (maybe_stored) {
+    return failure(error.code(), std::string(operation), info_.name,
+                   "the object may or may not have been stored: " + error.reason());
+  }
+  discard_chunks();
+  if (outcome_unknown(error)) error = store_.explain(context_, std::move(error));
+  return failure(error.code(), std::string(operation), info_.name, error.reason());
+}
+
+void Putter::discard_chunks() {
+  // The server may carry out a purge before publishes that were sent earlier: let it take those first.
+  for (Chunk& chunk : under_way_) {
+    if (chunk.ack && !context_.done()) static_cast<void>(chunk.ack->wait(context_));
+  }
+  under_way_.clear();
+  store_.purge_later(info_.nuid);
+}
+
+Status Putter::wait_for_server() const {
+  // Not at once again: an answer that timed out means that the server is busy or has no quorum.
+  if (context_.wait_for(std::chrono::milliseconds(20))) return context_.status(operation);
+  return store_.jetstream().connection().wait_connected(context_);
+}
+
+// The metadata as the leader has it; waits for a leader as long as the Context allows.
+Result<ObjectInfo> Putter::look_up() const {
+  while (true) {
+    auto found = store_.lookup(context_, info_.name, true);
+    if (found || !outcome_unknown(found.error())) return found;
+    if (auto status = wait_for_server(); !status) return std::unexpected(status.error());
+  }
+}
+
+// The object that is about to be replaced: its chunks are purged once it is. Tombstones have none.
+Status Putter::read_replaced() {
+  if (options_.create_only) return {};
+  auto found = look_up();
+  if (found) {
+    replaced_nuid_ = found->nuid;
+    return {};
+  }
+  // Unreadable metadata is replaced like any other; what its chunks were cannot be known.
+  if (found.error().code() == ErrorCode::not_found || found.error().code() == ErrorCode::corrupt) return {};
+  return std::unexpected(found.error());
+}
+
+Result<ObjectInfo> Putter::finish(std::uint64_t sequence) {
+  info_.sequence = sequence;
+  info_.modified = now();
+  if (!replaced_nuid_.empty() && replaced_nuid_ != info_.nuid) store_.purge_later(replaced_nuid_);
+  return info_;
+}
+
+// Nothing: who won cannot be seen yet. On a cluster a refusal can be due to a message that is agreed on but
+// not yet stored, and that may be ours.
+std::optional<Result<ObjectInfo>> Putter::look_who_won() {
+  auto stored = look_up();
+  if (stored && stored->nuid == info_.nuid) return finish(stored->sequence);
+  if (stored || stored.error().code() == ErrorCode::corrupt) {
+    store_.purge_later(info_.nuid);
+    return failure(ErrorCode::already_exists, std::string(operation), info_.name,
+                   "an object of this name exists (or did, and left a tombstone)");
+  }
+  if (stored.error().code() == ErrorCode::not_found) return std::nullopt;
+  return give_up(stored.error(), true);
+}
+
+// All chunks are stored. Repeats until there is an answer. `sent`: it may have been stored before.
+Result<ObjectInfo> Putter::store_metadata(const std::string& json, bool sent) {
+  const Headers headers = metadata_headers(json, false);
+  while (true) {
+    const auto ack = store_.jetstream().publish(context_, metadata_subject_, base::as_bytes(json), headers);
+    if (ack) return finish(ack->sequence);
+    const bool refused = ack.error().code() == ErrorCode::conflict;
+    if (refused) {
+      if (auto result = look_who_won()) return std::move(*result);
+    } else if (!outcome_unknown(ack.error())) {
+      return give_up(ack.error(), sent);
+    }
+    sent = true;
+    if (context_.done()) return give_up(context_.status(operation).error(), sent);
+    if (const Error error = store_.explain(context_, ack.error()); error.code() == ErrorCode::not_found) {
+      return give_up(error, false);
+    }
+    if (auto status = wait_for_server(); !status) return give_up(status.error(), sent);
+  }
+}
+
+// Until the one chunk is known to be stored. A repetition is refused because the subject has a message: that
+// is it.
+Status Putter::store_first_chunk(base::ByteView data) {
+  while (true) {
+    const auto ack = store_.jetstream().publish(context_, chunk_subject_, data, chunk_headers(0));
+    if (ack || ack.error().code() == ErrorCode::conflict) return {};
+    if (!outcome_unknown(ack.error()) || context_.done()) return std::unexpected(ack.error());
+    if (const Error error = store_.explain(context_, ack.error()); error.code() == ErrorCode::not_found) {
+      return std::unexpected(error);
+    }
+    if (auto status = wait_for_server(); !status) return status;
+  }
+}
+
+Result<ObjectInfo> Putter::put_small(base::ByteView data) {
+  info_.size = data.size();
+  info_.chunks = data.empty() ? 0 : 1;
+  info_.digest = base::sha256(data);
+  const auto json = to_json(info_, store_.bucket());
+  if (!json) return std::unexpected(json.error());
+  if (auto status = read_replaced(); !status) return give_up(status.error(), false);
+  if (data.empty()) return store_metadata(*json, false);
+
+  const JetStream& jetstream = store_.jetstream();
+  auto chunk = jetstream.publish_async(chunk_subject_, data, chunk_headers(0));
+  LITECLUSTER_FAULT_POINT("object.chunk_sent");
+  Result<PendingAck> metadata =
+      std::unexpected(Error(ErrorCode::unavailable, std::string(operation), {}, {}));
+  if (chunk) {
+    metadata =
+        jetstream.publish_async(metadata_subject_, base::as_bytes(*json), metadata_headers(*json, true));
+  }
+  LITECLUSTER_FAULT_POINT("object.metadata_sent");
+  Result<PublishAck> chunk_ack = chunk ? chunk->wait(context_) : std::unexpected(chunk.error());
+  Result<PublishAck> metadata_ack = metadata ? metadata->wait(context_) : std::unexpected(metadata.error());
+  // The condition on the message id makes this sufficient: metadata is not stored without its chunk.
+  if (metadata_ack) return finish(metadata_ack->sequence);
+  const bool metadata_sent = metadata.has_value() && outcome_unknown(metadata_ack.error());
+  if (!chunk_ack && !outcome_unknown(chunk_ack.error())) {
+    // Without its chunk the metadata cannot have been stored.
+    return give_up(chunk_ack.error(), false);
+  }
+  if (context_.done()) return give_up(context_.status(operation).error(), metadata_sent);
+  if (metadata_ack.error().code() == ErrorCode::conflict &&
+      api_error_code(metadata_ack.error()) != wrong_last_message_id) {
+    if (auto result = look_who_won()) return std::move(*result);
+  }
+  if (!chunk_ack) {
+    if (auto status = wait_for_server(); !status) return give_up(status.error(), metadata_sent);
+    if (auto status = store_first_chunk(data); !status) return give_up(status.error(), metadata_sent);
+  }
+  if (!outcome_unknown(metadata_ack.error()) && metadata_ack.error().code() != ErrorCode::conflict) {
+    return give_up(metadata_ack.error(), false);
+  }
+  return store_metadata(*json, metadata_sent);
+}
+
+void Putter::send_chunk(Chunk& chunk) {
+  auto sent = store_.jetstream().publish_async(chunk_subject_, chunk.data, chunk_headers(chunk.index));
+  // Not sent is a case of not acknowledged.
+  if (sent) {
+    chunk.ack.emplace(std::move(*sent));
+  } else {
+    chunk.ack.reset();
+  }
+}
+
+Status Putter::add_chunk(base::Bytes data) {
+  const std::size_t size = data.size();
+  if (auto status = drain(options_.in_flight_max > size ? options_.in_flight_max - size : 0); !status)
+    return status;
+  under_way_.push_back({info_.chunks++, std::move(data), std::nullopt});
+  bytes_under_way_ += size;
+  send_chunk(under_way_.back());
+  return {};
+}
+
+// Takes acknowledgements until no more bytes than this are under way.
+Status Putter::drain(std::size_t bytes_left) {
+  while (!under_way_.empty() &&
+         (bytes_under_way_ > bytes_left || (under_way_.front().ack && under_way_.front().ack->ready()))) {
+    if (auto status = take_ack(); !status) return status;
+  }
+  return {};
+}
+
+Status Putter::take_ack() {
+  Chunk& oldest = under_way_.front();
+  Result<PublishAck> ack = oldest.ack
+                               ? oldest.ack->wait(context_)
+                               : failure(ErrorCode::unavailable, std::string(operation), {}, "not sent");
+  if (!ack) {
+    if (context_.done()) return context_.status(operation);
+    if (!outcome_unknown(ack.error()) && ack.error().code() != ErrorCode::conflict)
+      return std::unexpected(ack.error());
+    return resume();
+  }
+  if (ack->sequence <= last_chunk_sequence_) {
+    return failure(ErrorCode::unavailable, std::string(operation), info_.name,
+                   "the server stored chunks out of order; try again");
+  }
+  last_chunk_sequence_ = ack->sequence;
+  bytes_under_way_ -= oldest.data.size();
+  under_way_.pop_front();
+  return {};
+}
+
+// How many chunks are stored, when they are a beginning of the object without holes.
+Result<std::uint64_t> Putter::count_stored_chunks() {
+  const JetStream& jetstream = store_.jetstream();
+  // Copies that were under way may still arrive between the two questions: ask until both agree.
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    auto info = jetstream.stream_info(context_, store_.stream(), chunk_subject_);
+    if (!info) return std::unexpected(info.error());
+    const std::uint64_t count = info->subjects.empty() ? 0 : info->subjects.front().second;
+    if (count == 0) return 0;
+    auto last = jetstream.last_message(context_, store_.stream(), chunk_subject_, true);
+    if (!last) return std::unexpected(last.error());
+    if (last->header(message_id_header) == chunk_id(count - 1)) {
+      last_chunk_sequence_ = last->sequence;
+      return count;
+    }
+    if (context_.wait_for(std::chrono::milliseconds(50)))
+      return std::unexpected(context_.status(operation).error());
+  }
+  return failure(ErrorCode::io, std::string(operation), info_.name,
+                 "a chunk was lost while the connection broke; try again");
+}
+
+// Goes on after the connection broke or the server did not answer.
+Status Putter::resume() {
+  while (true) {
+    if (auto status = wait_for_server(); !status) return status;
+    auto stored = count_stored_chunks();
+    if (!stored) {
+      if (context_.done()) return context_.status(operation);
+      if (!outcome_unknown(stored.error())) return std::unexpected(stored.error());
+      continue;
+    }
+    while (!under_way_.empty() && under_way_.front().index < *stored) {
+      bytes_under_way_ -= under_way_.front().data.size();
+      under_way_.pop_front();
+    }
+    if (!under_way_.empty() && under_way_.front().index != *stored) {
+      return failure(ErrorCode::io, std::string(operation), info_.name,
+                     "chunks that were acknowledged are gone");
+    }
+    base::log_debug("an upload goes on", {{"object", info_.name}, {"chunks_stored", *stored}});
+    for (Chunk& chunk : under_way_) send_chunk(chunk);
+    return {};
+  }
+}
+
+Result<ObjectInfo> Putter::put_large(const ByteSource& source, base::ByteView first) {
+  if (auto status = read_replaced(); !status) return give_up(status.error(), false);
+  if (options_.create_only) {
+    // Spares the upload; the metadata's condition decides.
+    auto found = look_up();
+    if (found || found.error().code() == ErrorCode::corrupt) {
+      return failure(ErrorCode::already_exists, std::string(operation), info_.name,
+                     "an object of this name exists (or did, and left a tombstone)");
+    }
+    if (found.error().code() != ErrorCode::not_found) return give_up(found.error(), false);
+  }
+  base::Sha256 digest;
+  base::Bytes chunk(first.begin(), first.end());
+  while (!chunk.empty()) {
+    digest.update(chunk);
+    info_.size += chunk.size();
+    if (auto status = add_chunk(std::move(chunk)); !status) return give_up(status.error(), false);
+    LITECLUSTER_FAULT_POINT("object.chunk_sent");
+    chunk.assign(options_.chunk_size, std::byte{0});
+    std::size_t filled = 0;
+    while (filled < chunk.size()) {
+      auto count = source(std::span(chunk).subspan(filled));
+      if (!count) {
+        discard_chunks();
+        return std::unexpected(count.error());
+      }
+      if (*count == 0) break;
+      filled += *count;
+    }
+    chunk.resize(filled);
+  }
+  while (!under_way_.empty()) {
+    if (auto status = take_ack(); !status) return give_up(status.error(), false);
+  }
+  info_.digest = digest.finish();
+  const auto json = to_json(info_, store_.bucket());
+  if (!json) {
+    discard_chunks();
+    return std::unexpected(json.error());
+  }
+  LITECLUSTER_FAULT_POINT("object.chunks_stored");
+  return store_metadata(*json, false);
+}
+
+}  // namespace
+
+Result<ObjectInfo> JetStreamObjectStore::put(const Context& context, std::string_view name,
+                                             base::ByteView data, const PutOptions& options) {
+  Putter putter(*this, context, name, options);
+  if (auto status = putter.check(); !status) return std::unexpected(status.error());
+  if (data.size() <= options.chunk_size) return putter.put_small(data);
+  base::ByteView rest = data.subspan(options.chunk_size);
+  const ByteSource source = [&rest](std::span<std::byte> destination) -> Result<std::size_t> {
+    const std::size_t count = std::min(destination.size(), rest.size());
+    std::copy_n(rest.begin(), count, destination.begin());
+    rest = rest.subspan(count);
+    return count;
+  };
+  return putter.put_large(source, data.first(options.chunk_size));
+}
+
+Result<ObjectInfo> JetStreamObjectStore::put(const Context& context, std::string_view name, ByteSource source,
+                                             const PutOptions& options) {
+  Putter putter(*this, context, name, options);
+  if (auto status = putter.check(); !status) return std::unexpected(status.error());
+  // Read one chunk and a byte: what ends within the first chunk is a small object.
+  base::Bytes first(options.chunk_size + 1);
+  std::size_t filled = 0;
+  while (filled < first.size()) {
+    auto count = source(std::span(first).subspan(filled));
+    if (!count) return std::unexpected(count.error());
+    if (*count == 0) break;
+    filled += *count;
+  }
+  first.resize(filled);
+  if (filled <= options.chunk_size) return putter.put_small(first);
+  bool ahead = true;
+  const std::byte extra = first.back();
+  first.pop_back();
+  const ByteSource rest = [&](std::span<std::byte> destination) -> Result<std::size_t> {
+    if (!std::exchange(ahead, false)) return source(destination);
+    destination.front() = extra;
+    return 1;
+  };
+  return putter.put_large(rest, first);
+}
+
+}  // namespace litecluster::nats
