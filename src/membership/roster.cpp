@@ -104,11 +104,12 @@ void Roster::tick(base::BootTime now) {
   }
 }
 
-std::optional<base::BootTime> Roster::next_tick() const {
+std::optional<base::BootTime> Roster::next_tick(base::BootTime now) const {
   std::optional<base::BootTime> next;
   for (const auto& [node, entry] : entries_) {
     if (entry.present) next = next ? std::min(*next, gone_at(entry)) : gone_at(entry);
   }
+  if (next && cut_off(now)) next = std::max(*next, now + heartbeat_ / 2);
   return next;
 }
 

@@ -87,7 +87,8 @@ class Roster {
   [[nodiscard]] std::vector<RosterEvent> take_events();
   /// Records that nobody needs any more; each is named once per revision.
   [[nodiscard]] std::vector<ForgetRecord> take_forgettable(base::BootTime now);
-  [[nodiscard]] std::optional<base::BootTime> next_tick() const;
+  /// While nothing is heard, a while from now.
+  [[nodiscard]] std::optional<base::BootTime> next_tick(base::BootTime now) const;
 
   /// Those who are here, sorted by name.
   [[nodiscard]] std::vector<Member> members() const;

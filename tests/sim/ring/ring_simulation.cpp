@@ -625,14 +625,12 @@ void Simulation::coordinator_actions(Node& node) {
 void Simulation::schedule_wake(Node& node) {
   Process& process = *node.process;
   std::optional<BootTime> next;
-  for (const auto& candidate : {process.session.next_tick(), process.roster.next_tick(),
+  for (const auto& candidate : {process.session.next_tick(), process.roster.next_tick(local(node)),
                                 process.coordinator.next_tick(), process.participant.next_tick()}) {
     if (candidate) next = next ? std::min(*next, *candidate) : *candidate;
   }
   if (!next) return;
-  // A roster that is cut off has a tick in the past: look again in a while.
-  Nanoseconds time = real(node, *next);
-  if (time <= now_) time = now_ + 10 * millisecond;
+  const Nanoseconds time = std::max(real(node, *next), now_ + 1);
   if (time >= process.wake_at) return;
   process.wake_at = time;
   schedule(time, {.kind = EventKind::wake,
