@@ -41,5 +41,6 @@ void report(CommandLine& line, const Error& error);
 void add_kv_commands(CommandLine& line);
 void add_lock_commands(CommandLine& line);
 void add_ltx_commands(CommandLine& line);
+void add_replicate_commands(CommandLine& line);
 
 }  // namespace litecluster::cli

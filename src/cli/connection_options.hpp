@@ -1,26 +1,22 @@
-// Flags of all commands that talk to NATS: the keys `cluster` and `nats.*` of the configuration as flags
-// (`--nats-request-timeout`) and in the environment (`LITECLUSTER_NATS_REQUEST_TIMEOUT`), with short names
-// for the common ones, and `-c FILE` to take them from a configuration file. Flags win over the environment,
-// that over the file.
+// Flags of all commands that talk to NATS: the keys `cluster` and `nats.*` of the configuration
+// (config_flags.hpp), and the bucket.
 #pragma once
 
 #include <string>
-#include <utility>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <litecluster/error.hpp>
 #include <litecluster/nats_options.hpp>
 
+#include "cli/config_flags.hpp"
+
 namespace litecluster::cli {
 
 /// Filled by the parser; has to outlive it.
 struct ConnectionOptions {
-  std::string config_file;
+  ConfigFlags flags;
   std::string bucket;
-  /// Configuration keys with what was given for them.
-  std::vector<std::pair<std::string, std::vector<std::string>>> given;
 };
 
 /// What the flags, the environment and the file say together.

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   litecluster::cli::add_kv_commands(line);
   litecluster::cli::add_lock_commands(line);
   litecluster::cli::add_ltx_commands(line);
+  litecluster::cli::add_replicate_commands(line);
 
   try {
     program.parse(argc, argv);

@@ -93,6 +93,8 @@ class DatabaseSnapshot {
 
   [[nodiscard]] const Position& position() const { return position_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
+  /// The time stamp that an LTX file of it carries.
+  [[nodiscard]] base::WallTime captured_at() const { return captured_at_; }
   [[nodiscard]] std::uint32_t page_size() const;
   [[nodiscard]] std::uint32_t commit() const;
 

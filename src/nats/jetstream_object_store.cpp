@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "nats/jetstream_json.hpp"
+#include "nats/kv_pattern.hpp"
 
 namespace litecluster::nats {
 namespace {

@@ -77,12 +77,6 @@ std::string parse_link(const Json& options) {
 
 }  // namespace
 
-bool valid_bucket_name(std::string_view bucket) {
-  return !bucket.empty() && std::ranges::all_of(bucket, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-  });
-}
-
 std::string object_stream(std::string_view bucket) {
   return fmt::format("OBJ_{}", bucket);
 }

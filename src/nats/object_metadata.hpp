@@ -10,8 +10,6 @@
 
 namespace litecluster::nats {
 
-/// Letters, digits, `-` and `_`; not empty.
-[[nodiscard]] bool valid_bucket_name(std::string_view bucket);
 /// "OBJ_<bucket>".
 [[nodiscard]] std::string object_stream(std::string_view bucket);
 /// "$O.<bucket>.M.<base64url of the name>".

@@ -22,18 +22,6 @@ namespace {
 constexpr base::Duration look_initial = std::chrono::milliseconds(2);
 constexpr base::Duration look_cap = std::chrono::milliseconds(100);
 
-class BytesSink final : public ltx::Sink {
- public:
-  [[nodiscard]] Status write(base::ByteView bytes) override {
-    base::append_bytes(bytes_, bytes);
-    return {};
-  }
-  [[nodiscard]] base::Bytes take() { return std::exchange(bytes_, {}); }
-
- private:
-  base::Bytes bytes_;
-};
-
 // Somebody who waits in sync() or open_snapshot(). `target` is set once everything committed before the
 // request is captured; the wait ends when the log has acknowledged that TXID.
 struct Request {
@@ -255,7 +243,8 @@ class PublisherImplementation final : public Publisher {
   }
 
   Status store(const db::CapturedTransaction& captured) {
-    BytesSink sink;
+    base::Bytes bytes;
+    ltx::BytesSink sink(bytes);
     if (const auto encoded = captured.encode(encoder_, sink, stop_); !encoded) {
       return std::unexpected(encoded.error().within("encode", "TXID " + to_string(captured.txid())));
     }
@@ -263,7 +252,7 @@ class PublisherImplementation final : public Publisher {
     batcher_.captured(base::system_clock().boot_time(), true);
     const auto pushed = outbox_.push({.position = captured.position(),
                                       .created_at = captured.description().captured_at,
-                                      .bytes = sink.take()});
+                                      .bytes = std::move(bytes)});
     // The item is kept all the same; that the disk is full is worth telling.
     spool_problem_ = pushed ? std::nullopt : std::optional(pushed.error());
     changed_.notify_all();

@@ -1,0 +1,128 @@
+#include "replication/maintainer.hpp"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/logging.hpp"
+#include "base/mutex.hpp"
+#include "log/snapshot_schedule.hpp"
+#include "ltx/encoder.hpp"
+
+namespace litecluster::replication {
+
+namespace {
+
+// Rounds are at least this far apart, however short the levels' intervals are.
+constexpr base::Duration round_min = std::chrono::seconds(1);
+constexpr base::Duration round_max = std::chrono::seconds(60);
+
+class MaintainerImplementation final : public Maintainer {
+ public:
+  MaintainerImplementation(MaintainerOptions options, log::CompactionSchedule schedule,
+                           log::ObjectBucket& bucket, log::LogWatcher& watcher, Publisher& publisher)
+      : options_(std::move(options)),
+        schedule_(std::move(schedule)),
+        bucket_(bucket),
+        watcher_(watcher),
+        publisher_(publisher),
+        maintenance_(bucket, options_.author, {.encoding = options_.encoding}),
+        orphans_after_(base::system_clock().boot_time() + options_.orphan_grace),
+        thread_([this] { run(); }) {}
+
+  ~MaintainerImplementation() override {
+    stop_.cancel();
+    thread_.join();
+  }
+
+  [[nodiscard]] Result<log::Object> snapshot(const Context& context) override {
+    const base::MutexLock one_at_a_time(snapshot_mutex_);
+    auto opened = publisher_.open_snapshot(context);
+    if (!opened) return std::unexpected(opened.error());
+    ltx::Encoder encoder(options_.encoding);
+    const auto object =
+        maintenance_.put_snapshot(context, opened->position().txid, opened->captured_at(),
+                                  opened->position().checksum, [&](ltx::Sink& sink) -> Status {
+                                    const auto encoded = opened->encode(encoder, sink, context);
+                                    if (!encoded) return std::unexpected(encoded.error());
+                                    return {};
+                                  });
+    if (!object) return std::unexpected(object.error().within("create snapshot"));
+    watcher_.add(*object);
+    base::log_info("snapshot written", {{"txid", to_string(object->name.max)}, {"bytes", object->size}});
+    return object;
+  }
+
+  [[nodiscard]] std::optional<Error> problem() const override {
+    const base::MutexLock lock(mutex_);
+    return problem_;
+  }
+
+ private:
+  void run() {
+    while (!stop_.done()) {
+      const Status done = round();
+      {
+        const base::MutexLock lock(mutex_);
+        problem_ =
+            done || done.error().code() == ErrorCode::cancelled ? std::nullopt : std::optional(done.error());
+      }
+      stop_.wait_for(done ? time_to_next() : options_.retry);
+    }
+  }
+
+  base::Duration time_to_next() const {
+    const base::WallTime now = base::system_clock().wall_time();
+    return std::clamp(base::Duration(schedule_.next_time(now) - now), round_min, round_max);
+  }
+
+  Status round() {
+    if (auto complete = watcher_.wait_complete(stop_); !complete) return complete;
+    const auto report = log::run_maintenance(stop_, maintenance_, watcher_, schedule_, options_.retention,
+                                             base::system_clock().wall_time());
+    if (!report) return std::unexpected(report.error().within("maintain the log"));
+    const Txid position = publisher_.position().txid;
+    const bool due = watcher_.with_view([&](const log::LogView& view) {
+      return log::snapshot_due(view, position, base::system_clock().wall_time(), options_.snapshot_interval);
+    });
+    if (due) {
+      if (const auto written = snapshot(stop_); !written) return std::unexpected(written.error());
+    }
+    return remove_orphans();
+  }
+
+  // Now and then only: it reads the subjects of the whole bucket.
+  Status remove_orphans() {
+    if (base::system_clock().boot_time() < orphans_after_) return {};
+    orphans_after_ = base::system_clock().boot_time() + options_.orphan_grace;
+    const auto removed = bucket_.remove_orphans(stop_, options_.orphan_grace);
+    if (!removed) return std::unexpected(removed.error());
+    if (*removed > 0) base::log_info("removed the bytes of unfinished objects", {{"count", *removed}});
+    return {};
+  }
+
+  MaintainerOptions options_;
+  log::CompactionSchedule schedule_;
+  log::ObjectBucket& bucket_;
+  log::LogWatcher& watcher_;
+  Publisher& publisher_;
+  log::Maintenance maintenance_;
+  base::BootTime orphans_after_;
+  Context stop_ = Context::background();
+  base::Mutex snapshot_mutex_;
+  mutable base::Mutex mutex_;
+  std::optional<Error> problem_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Maintainer>> Maintainer::start(MaintainerOptions options, log::ObjectBucket& bucket,
+                                                      log::LogWatcher& watcher, Publisher& publisher) {
+  auto schedule = log::CompactionSchedule::create(options.compaction);
+  if (!schedule) return std::unexpected(schedule.error());
+  return std::make_unique<MaintainerImplementation>(std::move(options), std::move(*schedule), bucket, watcher,
+                                                    publisher);
+}
+
+}  // namespace litecluster::replication

@@ -1,0 +1,63 @@
+#include "replication/session_options.hpp"
+
+#include <algorithm>
+
+#include "base/random.hpp"
+
+namespace litecluster::replication {
+
+namespace {
+
+ltx::PageEncoding encoding_of(const Sqlite& sqlite) {
+  return sqlite.page_encoding == PageEncoding::frame ? ltx::PageEncoding::frame : ltx::PageEncoding::block;
+}
+
+}  // namespace
+
+std::filesystem::path state_directory(const std::filesystem::path& database) {
+  return database.parent_path() / ("." + database.filename().string() + "-litecluster");
+}
+
+db::DatabaseOptions database_options(const Sqlite& sqlite) {
+  db::DatabaseOptions options;
+  options.path = sqlite.path;
+  options.state_directory = state_directory(sqlite.path);
+  options.checkpoint.frames = sqlite.checkpoint_pages;
+  options.checkpoint.frames_urgent = std::max(sqlite.checkpoint_pages, sqlite.checkpoint_pages * 4);
+  return options;
+}
+
+LeaderSessionOptions leader_session_options(const Sqlite& sqlite, const std::string& node) {
+  LeaderSessionOptions options;
+  options.publisher.batch.min_sync_interval = sqlite.min_sync_interval;
+  options.publisher.encoding = encoding_of(sqlite);
+  options.publisher.wal_bytes_max = sqlite.wal_bytes_max;
+  options.publisher.outbox.directory = state_directory(sqlite.path) / "spool";
+  options.publisher.outbox.disk_bytes_max = sqlite.spool_bytes_max;
+  options.maintainer.author.node = node.empty() ? "replicate" : node;
+  options.maintainer.author.incarnation = base::random_hex(16);
+  options.maintainer.encoding = options.publisher.encoding;
+  options.maintainer.snapshot_interval = sqlite.snapshot_interval;
+  options.maintainer.retention.retention = sqlite.retention;
+  if (!sqlite.compaction_levels.empty()) {
+    options.maintainer.compaction.levels.clear();
+    for (const CompactionLevel& level : sqlite.compaction_levels) {
+      if (level.level > 0) options.maintainer.compaction.levels.push_back({level.level, level.interval});
+    }
+  }
+  return options;
+}
+
+bool may_pass(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::unavailable:
+    case ErrorCode::deadline_exceeded:
+    case ErrorCode::busy:
+    case ErrorCode::conflict:
+    case ErrorCode::resource_exhausted:
+    case ErrorCode::io: return true;
+    default: return false;
+  }
+}
+
+}  // namespace litecluster::replication
