@@ -42,5 +42,7 @@ void add_kv_commands(CommandLine& line);
 void add_lock_commands(CommandLine& line);
 void add_ltx_commands(CommandLine& line);
 void add_replicate_commands(CommandLine& line);
+void add_restore_command(CommandLine& line);
+void add_snapshot_commands(CommandLine& line);
 
 }  // namespace litecluster::cli
