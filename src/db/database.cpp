@@ -60,11 +60,12 @@ Result<std::unique_ptr<Database>> Database::attach(DatabaseOptions options, std:
   };
   auto first = open(options.busy_timeout);
   auto second = open(options.busy_timeout);
-  auto barrier = open(options.barrier_timeout);
+  auto barrier = open(options.busy_timeout);
   auto worker = open(options.busy_timeout);
   for (const auto* opened : {&first, &second, &barrier, &worker}) {
     if (!*opened) return std::unexpected(opened->error().within("attach to database"));
   }
+  barrier->connection().set_busy_timeout(std::chrono::milliseconds(0));
   auto notifier = ChangeNotifier::create(options.path);
   if (!notifier) return std::unexpected(notifier.error());
   auto implementation = std::make_unique<Implementation>(

@@ -35,20 +35,25 @@ namespace litecluster::db {
 struct DatabaseOptions {
   std::filesystem::path path;
   /// Where page checksums and position are kept. Default: `.<file name>-litecluster` beside the database.
-  std::filesystem::path state_directory;
+  std::filesystem::path state_directory{};
   /// Switch a database that is not in WAL mode to it, instead of refusing it.
   bool switch_to_wal = false;
   /// How long to try when another program holds the database exclusively at the moment of attaching.
   std::chrono::milliseconds busy_timeout{2000};
   /// How long checkpoint() tries to get the write barrier before it gives up until later.
   std::chrono::milliseconds barrier_timeout{100};
+  /// How long checkpoint() tries to get the checkpoint lock while checkpoints of the application run.
+  std::chrono::milliseconds checkpoint_patience{50};
+  /// How long checkpoint() holds writers back while a reader of the application still needs an older state.
+  /// Only done when the WAL has checkpoint.frames_urgent frames.
+  std::chrono::milliseconds reader_patience{10};
   /// One capture ends at the first commit at or above so many bytes of WAL; the rest is the next capture.
   std::uint64_t capture_bytes_max = std::uint64_t{64} << 20U;
   /// Captures of at most so many bytes of WAL are held in memory, larger ones are read while encoded.
   std::uint64_t capture_memory_max = std::uint64_t{16} << 20U;
   /// The slow poll of wait_for_change(), a safety net below inotify.
   std::chrono::milliseconds poll_interval{1000};
-  CheckpointLimits checkpoint;
+  CheckpointLimits checkpoint{};
 };
 
 /// What the log is known to end with. txid 0: the log is empty.

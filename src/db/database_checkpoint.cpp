@@ -10,6 +10,7 @@
 // is still running that began before the WAL was last started anew. (3) closes the door to SQLite's WAL-reset
 // race; docs/capture.md, "The race".
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/fault_point.hpp"
@@ -21,6 +22,7 @@ namespace litecluster::db {
 namespace {
 
 constexpr int rounds_max = 3;
+constexpr std::chrono::microseconds retry_pause{200};
 constexpr std::uint32_t few_frames = 64;
 constexpr int captures_max = 8;
 constexpr const char* another_checkpoint = "another checkpoint is running";
@@ -67,7 +69,7 @@ Result<PinnedState> Database::Implementation::move_pin(CheckpointReport& report)
     if (!drained) return std::unexpected(drained.error());
     return *pinned;
   }
-  if (auto probed = connections_.worker.copy_back(); !probed) {
+  if (auto probed = copy_back(base::BootClock::now() + options_.checkpoint_patience); !probed) {
     successor.end_read();
     if (probed.error().code() != ErrorCode::busy) return std::unexpected(probed.error());
     report.obstacle = another_checkpoint;
@@ -89,8 +91,40 @@ Status Database::Implementation::pin_again() {
       fail(DatabaseHealth::wal_broken, "no new read transaction could be had; attach again"));
 }
 
+// A PASSIVE checkpoint that waits a little for others to end theirs.
+Result<WalConnection::Copied> Database::Implementation::copy_back(base::BootTime give_up) {
+  for (;;) {
+    auto copied = connections_.worker.copy_back();
+    if (copied || copied.error().code() != ErrorCode::busy || base::BootClock::now() >= give_up)
+      return copied;
+    std::this_thread::sleep_for(retry_pause);
+  }
+}
+
+// Under the barrier. Readers that need an older state end sooner or later, and no new one can come.
+Result<WalConnection::Copied> Database::Implementation::copy_all(base::BootTime give_up) {
+  for (;;) {
+    const auto copied = copy_back(give_up);
+    if (!copied || copied->copied == copied->frames || copied->frames < options_.checkpoint.frames_urgent ||
+        base::BootClock::now() >= give_up) {
+      return copied;
+    }
+    std::this_thread::sleep_for(retry_pause);
+  }
+}
+
+// SQLite's own waiting doubles its pauses, and loses against writers that follow each other closely.
+Status Database::Implementation::take_barrier() {
+  const base::BootTime give_up = base::BootClock::now() + options_.barrier_timeout;
+  for (;;) {
+    auto begun = connections_.barrier.begin_barrier();
+    if (begun || begun.error().code() != ErrorCode::busy || base::BootClock::now() >= give_up) return begun;
+    std::this_thread::sleep_for(retry_pause);
+  }
+}
+
 Status Database::Implementation::copy_under_barrier(CheckpointReport& report) {
-  if (auto begun = connections_.barrier.begin_barrier(); !begun) {
+  if (auto begun = take_barrier(); !begun) {
     if (begun.error().code() != ErrorCode::busy) return begun;
     report.obstacle = "a write transaction was in progress";
     return {};
@@ -102,10 +136,11 @@ Status Database::Implementation::copy_under_barrier(CheckpointReport& report) {
   if (!drained) {
     outcome = std::unexpected(drained.error());
   } else if (*drained) {
-    if (auto probed = connections_.worker.copy_back(); probed) {
+    const base::BootTime give_up = base::BootClock::now() + options_.reader_patience;
+    if (auto probed = copy_back(give_up); probed) {
       connections_.pins[active_pin_].end_read();
       LITECLUSTER_FAULT_POINT("checkpoint.unpinned");
-      const auto copied = connections_.worker.copy_back();
+      const auto copied = copy_all(give_up);
       LITECLUSTER_FAULT_POINT("checkpoint.copied");
       outcome = pin_again();
       if (!copied) {
@@ -142,6 +177,8 @@ Result<CheckpointReport> Database::Implementation::checkpoint() {
   CheckpointReport report;
   const auto drained = drain(report);
   if (!drained) return std::unexpected(drained.error());
+  // The frames that are about to be overwritten are one proof of what the log has, the journal is the other.
+  if (auto synced = state_->sync(); !synced) return std::unexpected(synced.error());
   const auto header = connections_.worker.header();
   if (!header) return std::unexpected(header.error());
   report.restarts = *drained && header->frame_max == 0;
@@ -151,18 +188,17 @@ Result<CheckpointReport> Database::Implementation::checkpoint() {
     if (!report.obstacle.empty()) break;
     report.restarts = moved->all_in_file;
     if (report.restarts) break;
-    const auto copied = connections_.worker.copy_back();
+    const auto copied = copy_back(base::BootClock::now() + options_.checkpoint_patience);
     if (!copied && copied.error().code() != ErrorCode::busy) return std::unexpected(copied.error());
     if (!copied) {
       report.obstacle = another_checkpoint;
     } else if (copied->copied < moved->header.frame_max) {
+      if (copied->frames >= options_.checkpoint.frames_urgent) break;
       report.obstacle = older_reader;
     } else if (copied->copied < copied->frames && copied->frames - copied->copied < few_frames) {
       break;
     }
   }
-  // What the journal says about these frames has to be on disk before they can be overwritten.
-  if (auto synced = state_->sync(); !synced) return std::unexpected(synced.error());
   if (report.obstacle.empty() && !report.restarts) {
     if (auto copied = copy_under_barrier(report); !copied) return std::unexpected(copied.error());
   }

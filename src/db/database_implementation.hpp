@@ -108,7 +108,10 @@ class Database::Implementation {
   // database_checkpoint.cpp
   [[nodiscard]] Result<bool> drain(CheckpointReport& report);
   [[nodiscard]] Result<PinnedState> move_pin(CheckpointReport& report);
+  [[nodiscard]] Status take_barrier();
   [[nodiscard]] Status copy_under_barrier(CheckpointReport& report);
+  [[nodiscard]] Result<WalConnection::Copied> copy_back(base::BootTime give_up);
+  [[nodiscard]] Result<WalConnection::Copied> copy_all(base::BootTime give_up);
   [[nodiscard]] Status pin_again();
   void describe(CheckpointReport& report);
 
