@@ -34,10 +34,10 @@ class Backend {
 };
 
 struct ProcessBackendOptions {
-  ProcessSpec process;
-  HealthProbe probe;
+  ProcessSpec process{};
+  HealthProbe probe{};
   std::chrono::nanoseconds probe_timeout = std::chrono::seconds(2);
-  SupervisorConfig supervisor;  ///< has_probe is set by the probe
+  SupervisorConfig supervisor{};  ///< has_probe is set by the probe
 };
 
 /// `host` starts the processes and must outlive the backend. invalid_argument for an unusable spec.
@@ -45,8 +45,8 @@ struct ProcessBackendOptions {
                                                                     ProcessBackendOptions options);
 
 struct SystemdBackendOptions {
-  std::string unit;
-  HealthProbe probe;  ///< ExitProbe: the unit is active
+  std::string unit{};
+  HealthProbe probe{};  ///< ExitProbe: the unit is active
   std::chrono::nanoseconds probe_timeout = std::chrono::seconds(2);
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(30);
   std::chrono::nanoseconds grace = std::chrono::seconds(10);

@@ -15,9 +15,9 @@
 namespace litecluster::backend {
 
 struct ProcessSpec {
-  std::vector<std::string> arguments;    ///< the first one is the program, looked up in PATH
-  std::vector<std::string> environment;  ///< "NAME=value", added to or replacing our own
-  std::string directory;                 ///< to run in; empty: ours
+  std::vector<std::string> arguments{};    ///< the first one is the program, looked up in PATH
+  std::vector<std::string> environment{};  ///< "NAME=value", added to or replacing our own
+  std::string directory{};                 ///< to run in; empty: ours
 };
 
 /// The spec as bytes, for the guard: each string ends with a zero byte.

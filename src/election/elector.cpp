@@ -245,6 +245,8 @@ void Elector::record_changed(BootTime now) {
     own_record_seen(now);
     return;
   }
+  // Somebody took it: that is what the cooldown was for.
+  if (record_ && record_->state == LeaseState::held) cooldown_until_ = {};
   if (term_ == Term::leading) lose(record_ ? LossReason::superseded : LossReason::record_gone);
   if (term_ == Term::claiming) term_ = Term::none;
 }

@@ -71,8 +71,8 @@ enum class ReleaseReason {
 
 struct ReleaseOrder {
   ReleaseReason reason = ReleaseReason::demoted;
-  Position position;      ///< of the database as it was left
-  std::string successor;  ///< who shall follow; empty: any
+  Position position{};      ///< of the database as it was left
+  std::string successor{};  ///< who shall follow; empty: any
 };
 
 enum class WriteOutcome {

@@ -30,10 +30,10 @@ using LeaseEvent =
     std::variant<BecameLeader, LeaseExtended, LostLeadership, Released, LeaderChanged, DuplicateNode>;
 
 struct LeaseStoreOptions {
-  ElectorConfig elector;
+  ElectorConfig elector{};
   /// Called in order, from one thread. It should return within milliseconds: it holds back later events,
   /// though never a renewal or a deadline. It may call the LeaseStore, but must not destroy it.
-  std::function<void(const LeaseEvent&)> listener;
+  std::function<void(const LeaseEvent&)> listener{};
   /// The deadline in nanoseconds of boot time, for the guard's shared memory; written before the listener is
   /// told. 0 when the lease was given back; left as it is when it was lost. Must outlive the LeaseStore.
   std::atomic<std::int64_t>* shared_deadline = nullptr;

@@ -157,6 +157,16 @@ TEST_F(ElectorTerm, EndsTheCooldownWhenNobodyElseIsLeft) {
   EXPECT_TRUE(get<WriteRecord>());
 }
 
+TEST_F(ElectorTerm, EndsTheCooldownOnceAnotherHasLed) {
+  become_leader();
+  take(elector_.peer_seen("b", Txid(3), at(1s)));
+  take(elector_.release({.reason = ReleaseReason::stepped_down, .position = {}, .successor = {}}, at(1s)));
+  take(elector_.write_finished(2, WriteOutcome::stored, Revision(2), at(1s)));
+  take(elector_.record_observed(Revision(3), held_by("b", other, 2), at(2s)));
+  take(elector_.record_observed(Revision(4), released(held_by("b", other, 2)), at(3s)));
+  EXPECT_TRUE(get<WriteRecord>());
+}
+
 TEST_F(ElectorTerm, WaitsABeatAfterAFailedPromotionEvenAlone) {
   become_leader();
   take(
