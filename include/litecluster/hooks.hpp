@@ -26,24 +26,24 @@ namespace litecluster {
 struct Hooks {
   /// Leadership was won and the database is ready. Exactly once per epoch won; when it fails, leadership is
   /// given back.
-  std::function<Status(Context&)> on_active;
+  std::function<Status(Context&)> on_active{};
   /// Once after each on_active that was called, whether it succeeded or not.
-  std::function<Status(Context&)> on_passive;
+  std::function<Status(Context&)> on_passive{};
   /// Some node became leader; empty when there is none.
-  std::function<Status(Context&, const std::string& leader)> on_leader_change;
+  std::function<Status(Context&, const std::string& leader)> on_leader_change{};
   /// The node is a member now. When it fails, App::run ends with its error.
-  std::function<Status(Context&)> on_start;
+  std::function<Status(Context&)> on_start{};
   /// The last of all, once after on_start.
-  std::function<Status(Context&)> on_stop;
+  std::function<Status(Context&)> on_stop{};
   /// These partitions are ours from now on. When it fails it is called again after a while.
-  std::function<Status(Context&, std::span<const Partition>)> on_own;
+  std::function<Status(Context&, std::span<const Partition>)> on_own{};
   /// These partitions have to be given away: called for what on_own has succeeded for, and before anybody
   /// else owns them. The next owner waits for it.
-  std::function<Status(Context&, std::span<const Partition>)> on_release;
-  std::function<Status(Context&, const Member&)> on_member_join;
-  std::function<Status(Context&, const Member&)> on_member_leave;
+  std::function<Status(Context&, std::span<const Partition>)> on_release{};
+  std::function<Status(Context&, const Member&)> on_member_join{};
+  std::function<Status(Context&, const Member&)> on_member_leave{};
   /// Of this node.
-  std::function<Status(Context&, const Health&)> on_health_change;
+  std::function<Status(Context&, const Health&)> on_health_change{};
 };
 
 }  // namespace litecluster

@@ -29,30 +29,30 @@ enum class Role {
 /// Names one life of one node. A node that restarts, or that lost its lease and came back, is a new life with
 /// a larger `joined`: its former life has certainly ended.
 struct MemberId {
-  std::string node;
+  std::string node{};
   /// Random, new with each life.
-  std::string incarnation;
+  std::string incarnation{};
   /// Revision of the first record of this life. Grows over the lives of a node. 0: not known yet.
-  Revision joined;
+  Revision joined{};
 
   friend bool operator==(const MemberId&, const MemberId&) = default;
 };
 
 /// What a node says about itself.
 struct Member {
-  MemberId id;
+  MemberId id{};
   Mode mode = Mode::active_passive;
   Role role = Role::starting;
   /// Of its database; unset in pools and rings and while not known.
-  std::optional<Position> position;
+  std::optional<Position> position{};
   /// Term of leadership that it takes part in; 0 when there is none.
-  Epoch epoch;
+  Epoch epoch{};
   HealthLevel health = HealthLevel::passing;
-  std::string health_reason;
-  std::vector<std::string> addresses;
-  std::map<std::string, std::string> labels;
+  std::string health_reason{};
+  std::vector<std::string> addresses{};
+  std::map<std::string, std::string> labels{};
   /// Version of the program.
-  std::string version;
+  std::string version{};
 
   friend bool operator==(const Member&, const Member&) = default;
 };

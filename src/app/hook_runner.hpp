@@ -16,7 +16,7 @@ struct HookRunnerOptions {
   /// From the cancelling of a hook's Context until it is given up.
   base::Duration grace = std::chrono::seconds(5);
   /// Told what the check `hooks` finds, whenever that changes. Must return at once. May be empty.
-  std::function<void(const HealthResult&)> report;
+  std::function<void(const HealthResult&)> report{};
 };
 
 /// Thread-safe.

@@ -43,22 +43,22 @@ class Service::Impl {
                   .heartbeat = options_.heartbeat,
                   .dead_incarnation = options_.dead_incarnation}),
         roster_(options_.heartbeat) {
-    timer_ = loop_.add_timer([this] { tick(); });
-    forget_timer_ = loop_.add_timer([this] { forget(); });
+    timer_ = loop_->add_timer([this] { tick(); });
+    forget_timer_ = loop_->add_timer([this] { forget(); });
   }
 
   ~Impl() {
     stopped_.cancel();
     watcher_ = {};  // joins
     io_.stop();
-    loop_.stop();
+    loop_->stop();
   }
 
   void add_listener(ServiceListener listener) { listeners_.push_back(std::move(listener)); }
 
   void start() {
     session_.describe(BootClock::now(), content_, false);
-    loop_.set_timer(forget_timer_, BootClock::now() + forget_interval);
+    loop_->set_timer(forget_timer_, BootClock::now() + forget_interval);
     watcher_ = std::jthread([this] { watch(); });
   }
 
@@ -77,7 +77,7 @@ class Service::Impl {
   }
 
   void leave() {
-    loop_.post([this] {
+    loop_->post([this] {
       session_.leave(BootClock::now());
       pump();
     });
@@ -111,19 +111,19 @@ class Service::Impl {
       added = board_.report(name, std::move(result));
     }
     if (!added) base::log_warning("too many health checks", {{"name", name}});
-    loop_.post([this] { health_changed(); });
+    loop_->post([this] { health_changed(); });
   }
   void withdraw(const std::string& name) {
     {
       const MutexLock lock(mutex_);
       board_.withdraw(name);
     }
-    loop_.post([this] { health_changed(); });
+    loop_->post([this] { health_changed(); });
   }
 
   /// Changes what the record says.
   void describe(std::move_only_function<void(Record&)> change, bool urgent) {
-    loop_.post([this, change = std::move(change), urgent]() mutable {
+    loop_->post([this, change = std::move(change), urgent]() mutable {
       change(content_);
       session_.describe(BootClock::now(), content_, urgent);
       pump();
@@ -170,7 +170,7 @@ class Service::Impl {
     pump();
   }
 
-  [[nodiscard]] Loop& loop() { return loop_; }
+  [[nodiscard]] const std::shared_ptr<Loop>& loop() { return loop_; }
   [[nodiscard]] const Roster& roster() const { return roster_; }
   [[nodiscard]] const std::atomic<std::int64_t>& deadline() const { return deadline_; }
 
@@ -231,7 +231,7 @@ class Service::Impl {
     for (const auto& candidate : {roster_.next_tick(now), started_ ? std::nullopt : recheck_at_}) {
       if (candidate) next = next ? std::min(*next, *candidate) : candidate;
     }
-    loop_.set_timer(timer_, next);
+    loop_->set_timer(timer_, next);
   }
 
   void act(SessionAction& action) {
@@ -352,7 +352,7 @@ class Service::Impl {
         static_cast<void>(bucket_.purge(context, key_of(record.node), record.revision));
       });
     }
-    loop_.set_timer(forget_timer_, now + forget_interval);
+    loop_->set_timer(forget_timer_, now + forget_interval);
   }
 
   void note_problem(std::string problem) {
@@ -365,7 +365,7 @@ class Service::Impl {
     auto entry = bucket_.last(stopped_.with_timeout(request_timeout_), key_, nats::KvRead::leader);
     if (!entry) {
       note_problem(entry.error().message());
-      return loop_.post([this] {
+      return loop_->post([this] {
         session_.read_failed(BootClock::now());
         pump();
       });
@@ -376,7 +376,7 @@ class Service::Impl {
       if ((*entry)->operation == KvOperation::put) own.record = decoded(**entry);
       own.process_is_dead = own.record && is_certainly_dead(own.record->process);
     }
-    loop_.post([this, own = std::move(own)] {
+    loop_->post([this, own = std::move(own)] {
       session_.record_seen(BootClock::now(), own);
       pump();
     });
@@ -399,7 +399,7 @@ class Service::Impl {
     } else {
       note_problem(text.error().message());
     }
-    loop_.post([this, outcome, revision] {
+    loop_->post([this, outcome, revision] {
       session_.written(BootClock::now(), outcome, revision);
       pump();
     });
@@ -427,9 +427,9 @@ class Service::Impl {
         }
         backoff.reset();
         if (*next) {
-          loop_.post([this, entry = std::move(**next), initial] { seen(entry, initial); });
+          loop_->post([this, entry = std::move(**next), initial] { seen(entry, initial); });
         } else if (std::exchange(initial, false)) {
-          loop_.post([this] { initial_complete(); });
+          loop_->post([this] { initial_complete(); });
         }
       }
       if (stopped_.done()) return;
@@ -492,7 +492,7 @@ class Service::Impl {
   std::optional<Error> refused_ LITECLUSTER_GUARDED_BY(mutex_);
   std::string problem_ LITECLUSTER_GUARDED_BY(mutex_);
 
-  Loop loop_;
+  const std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();
   Loop io_;
   std::jthread watcher_;
 };
@@ -568,7 +568,7 @@ void Service::set_role(Role role, Epoch epoch) {
 Status Service::set_labels(std::map<std::string, std::string> labels) {
   return impl_->set_labels(std::move(labels));
 }
-Loop& Service::loop() {
+std::shared_ptr<Loop> Service::loop() {
   return impl_->loop();
 }
 const Roster& Service::roster() const {

@@ -29,16 +29,16 @@
 namespace litecluster::membership {
 
 struct ServiceOptions {
-  std::string node;
+  std::string node{};
   Mode mode = Mode::active_passive;
   base::Duration heartbeat = std::chrono::seconds(3);
-  std::vector<std::string> addresses;
-  std::map<std::string, std::string> labels;
-  std::string version;
+  std::vector<std::string> addresses{};
+  std::map<std::string, std::string> labels{};
+  std::string version{};
   /// Mode::ring only: the number of partitions.
   std::uint32_t partitions = 0;
   /// The incarnation that a supervisor has seen die, if any.
-  std::string dead_incarnation;
+  std::string dead_incarnation{};
 };
 
 /// The node is a member under this id until `deadline`, unless renewed.
@@ -119,8 +119,9 @@ class Service {
   /// Errors: invalid_argument, too_large (record.hpp).
   [[nodiscard]] Status set_labels(std::map<std::string, std::string> labels);
 
-  /// For layers that live on the same loop. The following ones may be called on the loop only.
-  [[nodiscard]] Loop& loop();
+  /// For layers that live on the same loop. It may outlive this object, and then drops what is posted.
+  [[nodiscard]] std::shared_ptr<Loop> loop();
+  /// The following ones may be called on the loop only.
   [[nodiscard]] const Roster& roster() const;
   void acknowledge(RingVersion released);
   void settled();

@@ -1,0 +1,109 @@
+#include "ring/request_server.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.hpp"
+#include "ring/request_frame.hpp"
+#include "ring/ring_impl.hpp"
+
+namespace litecluster::ring {
+
+class RequestServer::Impl {
+ public:
+  Impl(std::shared_ptr<Ring::Impl> ring, nats::Subscription subscription, int threads)
+      : ring_(std::move(ring)), subscription_(std::move(subscription)) {
+    threads_.emplace_back([this] { receive(); });
+    for (int thread = 0; thread < std::max(threads, 1); ++thread) threads_.emplace_back([this] { work(); });
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    stopped_.cancel();
+    {
+      const base::MutexLock lock(mutex_);
+      stopping_ = true;
+      changed_.notify_all();
+    }
+    threads_.clear();  // joins
+  }
+
+ private:
+  void receive() {
+    while (!stopped_.done()) {
+      auto message = subscription_.next(stopped_);
+      if (!message) {
+        // A gap: senders of what was lost notice that no answer comes.
+        if (message.error().code() == ErrorCode::unavailable) return;
+        continue;
+      }
+      const base::MutexLock lock(mutex_);
+      if (waiting_.size() >= requests_waiting_max) {
+        reply(*message, encode_reply(ReplyStatus::busy));
+        continue;
+      }
+      waiting_.push_back(std::move(*message));
+      changed_.notify_one();
+    }
+  }
+
+  void work() {
+    while (auto message = take()) {
+      const auto frame = decode_request(message->data());
+      if (!frame) {
+        reply(*message, encode_reply(Error(ErrorCode::invalid_argument, "ring request", {}, "malformed")));
+        continue;
+      }
+      const auto result = ring_->execute(stopped_, frame->key, frame->payload);
+      if (!result) {
+        reply(*message, encode_reply(ReplyStatus::not_owner));
+      } else if (*result) {
+        reply(*message, encode_reply(ReplyStatus::done, **result));
+      } else {
+        reply(*message, encode_reply(result->error()));
+      }
+    }
+  }
+
+  std::optional<nats::Message> take() {
+    base::MutexLock lock(mutex_);
+    while (waiting_.empty() && !stopping_) changed_.wait(lock);
+    if (stopping_) return std::nullopt;
+    std::optional<nats::Message> message(std::move(waiting_.front()));
+    waiting_.pop_front();
+    return message;
+  }
+
+  void reply(const nats::Message& message, const base::Bytes& bytes) {
+    if (message.reply().empty()) return;
+    const Status sent = ring_->connection()->publish(message.reply(), bytes);
+    if (sent || sent.error().code() != ErrorCode::too_large) return;
+    static_cast<void>(ring_->connection()->publish(message.reply(), encode_reply(sent.error())));
+  }
+
+  const std::shared_ptr<Ring::Impl> ring_;
+  nats::Subscription subscription_;
+  const Context stopped_ = Context::background().with_cancel();
+  base::Mutex mutex_;
+  base::ConditionVariable changed_;
+  std::deque<nats::Message> waiting_ LITECLUSTER_GUARDED_BY(mutex_);
+  bool stopping_ LITECLUSTER_GUARDED_BY(mutex_) = false;
+  std::vector<std::jthread> threads_;
+};
+
+Result<std::unique_ptr<RequestServer>> RequestServer::start(std::shared_ptr<Ring::Impl> ring, int threads) {
+  auto subscription = ring->connection()->subscribe(ring->subject_of(ring->node()),
+                                                    {.queue_group = {}, .report_interruptions = false});
+  if (!subscription) return std::unexpected(subscription.error());
+  return std::unique_ptr<RequestServer>(
+      new RequestServer(std::make_unique<Impl>(std::move(ring), std::move(*subscription), threads)));
+}
+
+RequestServer::RequestServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RequestServer::~RequestServer() = default;
+
+}  // namespace litecluster::ring
