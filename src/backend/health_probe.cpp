@@ -109,6 +109,7 @@ Status check_http(const HttpProbe& probe, Clock::time_point deadline) {
 
 Status check_command(const CommandProbe& probe, Clock::time_point deadline) {
   std::vector<char*> arguments;
+  arguments.reserve(probe.arguments.size() + 1);
   for (const std::string& argument : probe.arguments)
     arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);

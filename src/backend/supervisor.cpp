@@ -67,7 +67,7 @@ Supervisor::Actions Supervisor::process_failed(std::string reason, BootTime now)
   return finish();
 }
 
-Supervisor::Actions Supervisor::process_exited(std::string how, BootTime now) {
+Supervisor::Actions Supervisor::process_exited(const std::string& how, BootTime now) {
   begin();
   process_ = false;
   if (state_ == SupervisorState::stopping || kill_at_) {

@@ -78,7 +78,7 @@ class Supervisor {
   /// The answers to StartProcess: it runs, or could not be started.
   [[nodiscard]] Actions process_started(base::BootTime now);
   [[nodiscard]] Actions process_failed(std::string reason, base::BootTime now);
-  [[nodiscard]] Actions process_exited(std::string how, base::BootTime now);
+  [[nodiscard]] Actions process_exited(const std::string& how, base::BootTime now);
   [[nodiscard]] Actions probe_finished(bool healthy, std::string reason, base::BootTime now);
   [[nodiscard]] Actions tick(base::BootTime now);
 
