@@ -12,7 +12,7 @@ Result<VerifiedObject> VerifiedObject::verify(base::ByteView bytes, std::string 
   MemorySource source(bytes, name);
   auto info = ltx::verify(source);
   if (!info) return std::unexpected(info.error());
-  return VerifiedObject(bytes, std::move(name), std::move(*info));
+  return VerifiedObject(bytes, std::move(name), *info);
 }
 
 Result<std::optional<Page>> VerifiedObject::next_page() {

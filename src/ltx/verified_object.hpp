@@ -29,8 +29,8 @@ class VerifiedObject {
   void rewind() { offset_ = header_size; }
 
  private:
-  VerifiedObject(base::ByteView bytes, std::string name, FileInfo info)
-      : bytes_(bytes), name_(std::move(name)), info_(std::move(info)) {}
+  VerifiedObject(base::ByteView bytes, std::string name, const FileInfo& info)
+      : bytes_(bytes), name_(std::move(name)), info_(info) {}
   base::ByteView bytes_;
   std::string name_;
   FileInfo info_;

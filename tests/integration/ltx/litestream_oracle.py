@@ -259,6 +259,9 @@ async def rejected_case(lab):
 
 
 async def check(lab):
+    if lab.arguments.cases == "large":
+        await large_case(lab)
+        return
     slots = asyncio.Semaphore(2)
 
     async def limited(case):
@@ -266,7 +269,6 @@ async def check(lab):
             await case
 
     await asyncio.gather(*(limited(page_size_case(lab, size)) for size in PAGE_SIZES), limited(rejected_case(lab)))
-    await large_case(lab)
 
 
 async def main(arguments):
@@ -291,4 +293,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option in ("program", "diff", "samples", "cache"):
         parser.add_argument(f"--{option}", type=lambda text: pathlib.Path(text).resolve(), required=True)
+    parser.add_argument("--cases", choices=("sizes", "large"), required=True)
     sys.exit(asyncio.run(main(parser.parse_args())))
