@@ -73,7 +73,7 @@ Result<std::shared_ptr<LockHold>> LockKeeper::claim(const Context& context, std:
       machine.seen_before = seen->second;
     }
   }
-  const auto hold = std::make_shared<LockHold>(std::string(name), std::move(*bucket), std::move(machine));
+  auto hold = std::make_shared<LockHold>(std::string(name), std::move(*bucket), std::move(machine));
   const Status claimed = pursue(patience, *hold);
   if (claimed) {
     keep(hold);

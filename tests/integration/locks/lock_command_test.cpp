@@ -148,20 +148,20 @@ TEST_F(LockCommand, TheCommandDiesWithUsAndTheLockIsFreeAfterOneLease) {
 TEST_F(LockCommand, TheCommandIsStoppedBeforeTheLeaseOfALostLockRunsOut) {
   // It does not react to TERM.
   const pid_t holder = start(fmt::format(
-      "lock run job --ttl 2s -- sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.05; done'",
+      "lock run job --ttl 3s -- sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.05; done'",
       file("started")));
   const pid_t command = std::stoi(first_line(file("started")));
   server_->stop();
-  EXPECT_TRUE(ends_within(command, 2s));
+  EXPECT_TRUE(ends_within(command, 3s));
   EXPECT_EQ(wait(holder), 1);
 }
 
 TEST_F(LockCommand, TheCommandIsStoppedAlsoWhenWeAreSuspended) {
   const pid_t holder =
-      start(fmt::format("lock run job --ttl 2s -- sh -c 'echo $$ > {}; exec sleep 60'", file("started")));
+      start(fmt::format("lock run job --ttl 3s -- sh -c 'echo $$ > {}; exec sleep 60'", file("started")));
   const pid_t command = std::stoi(first_line(file("started")));
   ::kill(holder, SIGSTOP);
-  EXPECT_TRUE(ends_within(command, 2s));
+  EXPECT_TRUE(ends_within(command, 3s));
   ::kill(holder, SIGCONT);
   EXPECT_NE(wait(holder), 0);
 }

@@ -94,8 +94,8 @@ TEST_F(LockTest, ACleanReleaseWakesTheNextWithinMilliseconds) {
   std::ranges::sort(delays);
   fmt::print("from the call of release() to the waiter's return: p50 {} us, max {} us\n",
              delays[delays.size() / 2] / 1us, delays.back() / 1us);
-  // The machine may be busy; polling or a lease would take far longer.
-  EXPECT_LT(delays[delays.size() / 2], 100ms);
+  // The machine may be busy; waiting for a lease would take ten seconds.
+  EXPECT_LT(delays[delays.size() / 2], 1s);
 }
 
 TEST_F(LockTest, IsRenewedForAsLongAsItIsHeld) {
@@ -124,14 +124,14 @@ TEST_F(LockTest, WithRunsTheWorkUnderTheLockAndGivesItBack) {
 
 TEST_F(LockTest, LosingItCancelsTheWorkBeforeAnybodyElseCanHaveIt) {
   const Client one = client();
-  Lock lock = one.lock("lock", one_second);
+  Lock lock = one.lock("lock", {.lease = 3s});
   const Status done = lock.with(soon(), [&](Context& context) -> Status {
     server_->stop();
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_TRUE(context.wait_for(10s));
     EXPECT_EQ(context.status().error().code(), ErrorCode::cancelled);
-    // 0.8 of the lease, counted from the last renewal.
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+    // 0.8 of the lease, counted from the last renewal; others may come in after the whole.
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
     EXPECT_FALSE(lock.held());
     EXPECT_OK(server_->start_again(soon()));
     return {};
@@ -231,7 +231,8 @@ TEST_F(LockTest, AHolderOfShortLeaseIsNotHeldUpByTheLongLeaseOfAnother) {
   server_->pause();
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(fast.context().wait_for(10s));
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+  // The renewal of the slow one would wait for its answer for two seconds.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1500ms);
   server_->resume();
   EXPECT_TRUE(slow.held());
 }
