@@ -182,6 +182,10 @@ Result<bool> Database::Implementation::wait_for_change(const Context& context) {
   const base::BootTime give_up = now + options_.poll_interval;
   for (;;) {
     if (auto status = context.status("wait for a commit"); !status) return std::unexpected(status.error());
+    if (const DatabaseHealth state = health(); state != DatabaseHealth::attached) {
+      return failure(ErrorCode::failed_precondition, "wait for a commit", options_.path.string(),
+                     "the database is " + std::string(to_string(state)) + "; attach again");
+    }
     if (notifier_->take_wake()) return false;
     const ChangeNotifier::Seen seen = notifier_->drain();
     if (seen.renamed || now >= give_up) {

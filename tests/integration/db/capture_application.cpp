@@ -147,8 +147,8 @@ int agent(const std::string& path, const std::string& directory, int rounds) {
   const AgentLog log(directory);
   DatabaseOptions options{.path = path};
   options.poll_interval = std::chrono::milliseconds(50);
-  options.checkpoint.frames = 100;
-  options.checkpoint.frames_urgent = 200;
+  options.checkpoint.frames = 20;
+  options.checkpoint.frames_urgent = 40;
   auto attached = Database::attach(options, log.end());
   if (!attached) give_up(attached.error().message());
   Database& database = **attached;

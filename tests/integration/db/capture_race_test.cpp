@@ -60,6 +60,26 @@ TEST_F(WalResetRace, LosesCommitsWhenNobodyIsAttached) {
   EXPECT_NE(seen_by_another_connection(), "57") << "51 before, 6 after: the race was not entered";
 }
 
+// Under the write barrier nobody can start the WAL anew; but a checkpoint that was overtaken before still
+// runs. It believes the database as small as it was then, and leaves out the pages that are new.
+TEST_F(WalResetRace, LosesCommitsWhenAReadTransactionIsLetGoTooEarly) {
+  if (::sqlite3_libversion_number() >= 3'051'003) GTEST_SKIP() << "this SQLite has the race repaired";
+  Application pin(options_.path);
+  Application barrier(options_.path);
+  const std::string salt = wal_salt();
+  stall([&] { ASSERT_EQ(writer_->checkpoint(SQLITE_CHECKPOINT_PASSIVE), SQLITE_OK); });
+  pin.run("BEGIN; SELECT count(*) FROM t");             // reads the file alone
+  for (int commit = 0; commit < 20; ++commit) write();  // starts the WAL anew, and grows the database
+  ASSERT_NE(wal_salt(), salt);
+  barrier.run("BEGIN IMMEDIATE");
+  pin.run("COMMIT");
+  resume();
+  pin.run("BEGIN; SELECT count(*) FROM t");
+  barrier.run("ROLLBACK");
+  const auto sound = Application(options_.path).connection().query_text("PRAGMA integrity_check");
+  EXPECT_NE(sound.value_or("error"), "ok") << "the race was not entered";
+}
+
 TEST_F(WalResetRace, CannotBeEnteredBehindThePin) {
   const auto database = attach(options_);
   Shadow shadow;
@@ -94,7 +114,7 @@ TEST_F(WalResetRace, CannotBeEnteredWhileThePinMoves) {
     return std::move(*report);
   };
   stall([&] { ASSERT_TRUE(checkpoint().restarts); });
-  for (int commit = 0; commit < 3; ++commit) write();
+  for (int commit = 0; commit < 17; ++commit) write();
   for (int attempt = 0; attempt < 3; ++attempt) {
     const CheckpointReport report = checkpoint();
     EXPECT_FALSE(report.restarts);
@@ -103,10 +123,11 @@ TEST_F(WalResetRace, CannotBeEnteredWhileThePinMoves) {
   }
   resume();
   EXPECT_EQ(database->statistics().wal_frames_copied, 0U) << "the late checkpoint was kept out";
-  EXPECT_EQ(seen_by_another_connection(), "57");
+  EXPECT_EQ(seen_by_another_connection(), "71");
   EXPECT_TRUE(checkpoint().restarts);
   write();
-  EXPECT_EQ(seen_by_another_connection(), "58");
+  EXPECT_EQ(seen_by_another_connection(), "72");
+  EXPECT_EQ(writer_->ask("PRAGMA integrity_check"), "ok");
   follow(*database, shadow);
   EXPECT_EQ(shadow.check(digest_of_t), writer_->ask(digest_of_t));
 }
