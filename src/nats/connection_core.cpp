@@ -128,26 +128,34 @@ Status ConnectionCore::connect_once() {
 }
 
 Status ConnectionCore::adopt(native::SharedConnection connection, std::uint64_t session) {
-  // The old connection is let go of outside of the lock: closing it joins threads.
   native::SharedConnection old;
   native::OwnedSubscription old_replies;
   std::map<std::uint64_t, native::OwnedSubscription> old_subscriptions;
-  const base::MutexLock lock(mutex_);
-  if (closed_) return failure(ErrorCode::unavailable, "connect to NATS", {}, "the connection was closed");
-  auto replies = native_subscribe_with(connection.get(), inbox_prefix_ + "*", {}, deliver_reply,
-                                       state_->shared_replies());
-  if (!replies) return std::unexpected(replies.error());
-  std::map<std::uint64_t, native::OwnedSubscription> subscriptions;
-  for (const auto& queue : state_->queues()) {
-    auto subscription = native_subscribe(connection.get(), queue);
-    if (!subscription) return std::unexpected(subscription.error());
-    subscriptions.emplace(queue->id(), std::move(*subscription));
+  std::vector<native::OwnedSubscription> ended;
+  {
+    const base::MutexLock lock(mutex_);
+    if (closed_) return failure(ErrorCode::unavailable, "connect to NATS", {}, "the connection was closed");
+    auto replies = native_subscribe_with(connection.get(), inbox_prefix_ + "*", {}, deliver_reply,
+                                         state_->shared_replies());
+    if (!replies) return std::unexpected(replies.error());
+    std::map<std::uint64_t, native::OwnedSubscription> subscriptions;
+    for (const auto& queue : state_->queues()) {
+      auto subscription = native_subscribe(connection.get(), queue);
+      if (!subscription) {
+        natsConnection_Close(connection.get());
+        return std::unexpected(subscription.error());
+      }
+      subscriptions.emplace(queue->id(), std::move(*subscription));
+    }
+    old = std::exchange(native_, std::move(connection));
+    old_replies = std::exchange(replies_, std::move(*replies));
+    old_subscriptions = std::exchange(subscriptions_, std::move(subscriptions));
+    ended.swap(ended_);
+    sessions_.push_back(session);
+    state_->on_connected();
   }
-  old = std::exchange(native_, std::move(connection));
-  old_replies = std::exchange(replies_, std::move(*replies));
-  old_subscriptions = std::exchange(subscriptions_, std::move(subscriptions));
-  sessions_.push_back(session);
-  state_->on_connected();
+  // Joins the library's threads; then the subscriptions may go.
+  if (old) natsConnection_Close(old.get());
   return {};
 }
 
@@ -231,12 +239,35 @@ Result<Subscription> ConnectionCore::subscribe(std::string_view subject, const S
 
 void ConnectionCore::unsubscribe(std::uint64_t id) {
   state_->remove_queue(id);
-  native::OwnedSubscription ended;
+  {
+    const base::MutexLock lock(mutex_);
+    const auto found = subscriptions_.find(id);
+    if (found == subscriptions_.end()) return;
+    natsSubscription_Unsubscribe(found->second.get());
+    ended_.push_back(std::move(found->second));
+    subscriptions_.erase(found);
+  }
+  state_->want_reaping(std::chrono::milliseconds(0));
+}
+
+// Frees subscriptions that have ended: see the head of the header.
+void ConnectionCore::reap() {
+  constexpr std::chrono::milliseconds patience{500};
+  std::vector<native::OwnedSubscription> ended;
+  native::SharedConnection connection;
+  {
+    const base::MutexLock lock(mutex_);
+    ended.swap(ended_);
+    connection = native_;
+  }
+  if (ended.empty() || !connection) return;
+  if (state_->state() == ConnectionState::connected &&
+      natsConnection_FlushTimeout(connection.get(), patience.count()) == NATS_OK) {
+    return;
+  }
   const base::MutexLock lock(mutex_);
-  const auto found = subscriptions_.find(id);
-  if (found == subscriptions_.end()) return;
-  ended = std::move(found->second);
-  subscriptions_.erase(found);
+  for (auto& subscription : ended) ended_.push_back(std::move(subscription));
+  state_->want_reaping(patience);
 }
 
 Status ConnectionCore::flush(const Context& context) {
@@ -301,6 +332,8 @@ void ConnectionCore::keep() {
       tell(*work.state, work.number);
     } else if (work.rebuild) {
       rebuild();
+    } else if (work.reap) {
+      reap();
     } else if (work.closed) {
       return;
     }
@@ -346,13 +379,17 @@ void ConnectionCore::close() {
   native::SharedConnection old;
   native::OwnedSubscription old_replies;
   std::map<std::uint64_t, native::OwnedSubscription> old_subscriptions;
+  std::vector<native::OwnedSubscription> ended;
   {
     const base::MutexLock lock(mutex_);
     old = std::exchange(native_, nullptr);
     old_replies = std::move(replies_);
     old_subscriptions.swap(subscriptions_);
+    ended.swap(ended_);
     sessions.swap(sessions_);
   }
+  // Joins the library's threads; then the subscriptions may go.
+  if (old) natsConnection_Close(old.get());
   for (const std::uint64_t session : sessions) unregister_session(session);
 }
 

@@ -68,10 +68,13 @@ class SharedState {
     std::optional<ConnectionState> state;  ///< to be told to observers
     std::uint64_t number = 0;              ///< of this change of state
     bool rebuild = false;                  ///< the library gave up
+    bool reap = false;                     ///< subscriptions have ended
     bool closed = false;
   };
   /// Waits for something to do: for the keeper.
   [[nodiscard]] Work wait_work();
+  /// Makes wait_work() ask for a reaping, after `delay`.
+  void want_reaping(std::chrono::milliseconds delay);
   /// Number of the last change of state.
   [[nodiscard]] std::uint64_t changes() const;
 
@@ -91,6 +94,7 @@ class SharedState {
   /// A callback of this session has changed the state already.
   bool heard_ LITECLUSTER_GUARDED_BY(mutex_) = false;
   bool rebuild_ LITECLUSTER_GUARDED_BY(mutex_) = false;
+  std::optional<std::chrono::steady_clock::time_point> reap_at_ LITECLUSTER_GUARDED_BY(mutex_);
   std::deque<ConnectionState> untold_ LITECLUSTER_GUARDED_BY(mutex_);
   std::uint64_t changes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::string problem_ LITECLUSTER_GUARDED_BY(mutex_);
@@ -135,6 +139,7 @@ class ConnectionCore : public std::enable_shared_from_this<ConnectionCore> {
   [[nodiscard]] Status adopt(native::SharedConnection connection, std::uint64_t session);
   void keep();
   void rebuild();
+  void reap();
   void tell(ConnectionState state, std::uint64_t number);
 
   const NatsOptions options_;
@@ -145,6 +150,7 @@ class ConnectionCore : public std::enable_shared_from_this<ConnectionCore> {
   native::SharedConnection native_ LITECLUSTER_GUARDED_BY(mutex_);
   native::OwnedSubscription replies_ LITECLUSTER_GUARDED_BY(mutex_);
   std::map<std::uint64_t, native::OwnedSubscription> subscriptions_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::vector<native::OwnedSubscription> ended_ LITECLUSTER_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<Connection::Observer::Entry>> observers_ LITECLUSTER_GUARDED_BY(mutex_);
   bool closed_ LITECLUSTER_GUARDED_BY(mutex_) = false;
   std::vector<std::uint64_t> sessions_ LITECLUSTER_GUARDED_BY(mutex_);

@@ -27,8 +27,8 @@ struct ConnectionDeleter {
 };
 using SharedConnection = std::shared_ptr<natsConnection>;
 
-/// Unsubscribes. Does not wait for a callback that is running: what callbacks refer to is owned by a closure
-/// that the library hands back when the last of them has returned.
+/// Unsubscribes and frees; connection_core.hpp tells when that may be done. What callbacks refer to is owned
+/// by a closure that the library hands back when the last of them has returned.
 struct SubscriptionDeleter {
   void operator()(natsSubscription* subscription) const { natsSubscription_Destroy(subscription); }
 };

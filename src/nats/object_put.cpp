@@ -131,6 +131,10 @@ class Putter {
   std::deque<Chunk> under_way_;
   std::size_t bytes_under_way_ = 0;
   std::uint64_t last_chunk_sequence_ = 0;
+  // The connection that chunks are sent on; when it breaks, nothing is sent until resume() has looked at what
+  // arrived.
+  std::uint64_t generation_ = 0;
+  bool broken_ = false;
 };
 
 Status Putter::check() const {
@@ -315,13 +319,19 @@ Result<ObjectInfo> Putter::put_small(base::ByteView data) {
   return store_metadata(*json, metadata_sent);
 }
 
+// Not sent is a case of not acknowledged. A chunk behind one that was not sent must not be sent either.
 void Putter::send_chunk(Chunk& chunk) {
+  chunk.ack.reset();
+  const Connection& connection = store_.jetstream().connection();
+  if (broken_ || connection.generation() != generation_ || connection.state() != ConnectionState::connected) {
+    broken_ = true;
+    return;
+  }
   auto sent = store_.jetstream().publish_async(chunk_subject_, chunk.data, chunk_headers(chunk.index));
-  // Not sent is a case of not acknowledged.
   if (sent) {
     chunk.ack.emplace(std::move(*sent));
   } else {
-    chunk.ack.reset();
+    broken_ = true;
   }
 }
 
@@ -383,7 +393,7 @@ Result<std::uint64_t> Putter::count_stored_chunks() {
     if (context_.wait_for(std::chrono::milliseconds(50)))
       return std::unexpected(context_.status(operation).error());
   }
-  return failure(ErrorCode::io, std::string(operation), info_.name,
+  return failure(ErrorCode::gap, std::string(operation), info_.name,
                  "a chunk was lost while the connection broke; try again");
 }
 
@@ -391,6 +401,8 @@ Result<std::uint64_t> Putter::count_stored_chunks() {
 Status Putter::resume() {
   while (true) {
     if (auto status = wait_for_server(); !status) return status;
+    generation_ = store_.jetstream().connection().generation();
+    broken_ = false;
     auto stored = count_stored_chunks();
     if (!stored) {
       if (context_.done()) return context_.status(operation);
@@ -422,6 +434,7 @@ Result<ObjectInfo> Putter::put_large(const ByteSource& source, base::ByteView fi
     }
     if (found.error().code() != ErrorCode::not_found) return give_up(found.error(), false);
   }
+  generation_ = store_.jetstream().connection().generation();
   base::Sha256 digest;
   base::Bytes chunk(first.begin(), first.end());
   while (!chunk.empty()) {
@@ -459,17 +472,21 @@ Result<ObjectInfo> Putter::put_large(const ByteSource& source, base::ByteView fi
 
 Result<ObjectInfo> JetStreamObjectStore::put(const Context& context, std::string_view name,
                                              base::ByteView data, const PutOptions& options) {
-  Putter putter(*this, context, name, options);
-  if (auto status = putter.check(); !status) return std::unexpected(status.error());
-  if (data.size() <= options.chunk_size) return putter.put_small(data);
-  base::ByteView rest = data.subspan(options.chunk_size);
-  const ByteSource source = [&rest](std::span<std::byte> destination) -> Result<std::size_t> {
-    const std::size_t count = std::min(destination.size(), rest.size());
-    std::copy_n(rest.begin(), count, destination.begin());
-    rest = rest.subspan(count);
-    return count;
-  };
-  return putter.put_large(source, data.first(options.chunk_size));
+  constexpr int attempts_max = 5;
+  for (int attempt = 1;; ++attempt) {
+    Putter putter(*this, context, name, options);
+    if (auto status = putter.check(); !status) return std::unexpected(status.error());
+    if (data.size() <= options.chunk_size) return putter.put_small(data);
+    base::ByteView rest = data.subspan(options.chunk_size);
+    const ByteSource source = [&rest](std::span<std::byte> destination) -> Result<std::size_t> {
+      const std::size_t count = std::min(destination.size(), rest.size());
+      std::copy_n(rest.begin(), count, destination.begin());
+      rest = rest.subspan(count);
+      return count;
+    };
+    auto result = putter.put_large(source, data.first(options.chunk_size));
+    if (result || result.error().code() != ErrorCode::gap || attempt == attempts_max) return result;
+  }
 }
 
 Result<ObjectInfo> JetStreamObjectStore::put(const Context& context, std::string_view name, ByteSource source,

@@ -150,18 +150,36 @@ std::uint64_t SharedState::changes() const {
   return changes_;
 }
 
+void SharedState::want_reaping(std::chrono::milliseconds delay) {
+  const base::MutexLock lock(mutex_);
+  const auto at = std::chrono::steady_clock::now() + delay;
+  if (!reap_at_ || at < *reap_at_) reap_at_ = at;
+  changed_.notify_all();
+}
+
 SharedState::Work SharedState::wait_work() {
+  Work work;
   base::MutexLock lock(mutex_);
   while (true) {
     if (!untold_.empty()) {
-      const ConnectionState next = untold_.front();
+      work.state = untold_.front();
       untold_.pop_front();
-      return {.state = next, .number = changes_ - untold_.size(), .rebuild = false, .closed = false};
+      work.number = changes_ - untold_.size();
+      return work;
     }
-    if (state() == ConnectionState::closed)
-      return {.state = std::nullopt, .number = 0, .rebuild = false, .closed = true};
-    if (rebuild_) return {.state = std::nullopt, .number = 0, .rebuild = true, .closed = false};
-    changed_.wait(lock);
+    work.closed = state() == ConnectionState::closed;
+    work.rebuild = rebuild_ && !work.closed;
+    if (work.closed || work.rebuild) return work;
+    if (reap_at_ && std::chrono::steady_clock::now() >= *reap_at_) {
+      reap_at_.reset();
+      work.reap = true;
+      return work;
+    }
+    if (reap_at_) {
+      changed_.wait_until(lock, *reap_at_);
+    } else {
+      changed_.wait(lock);
+    }
   }
 }
 
