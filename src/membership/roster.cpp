@@ -64,9 +64,9 @@ void Roster::judge_pending(base::BootTime now, ServerTime server_now) {
   if (pending_ == 0) return;
   for (auto& [node, entry] : entries_) {
     if (!std::exchange(entry.pending, false)) continue;
-    entry.silent_from =
-        now - std::max<base::Duration>(server_now - *entry.written_at, base::Duration::zero());
-    if (gone_at(entry) > now) arrive(entry);
+    const auto age = std::max<base::Duration>(server_now - *entry.written_at, base::Duration::zero());
+    entry.silent_from = now - age;
+    if (age < entry.record.lease) arrive(entry);
   }
   pending_ = 0;
   ++generation_;
