@@ -12,21 +12,18 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <litecluster/app_options.hpp>
+#include <litecluster/client.hpp>
 #include <litecluster/context.hpp>
 #include <litecluster/error.hpp>
 #include <litecluster/health.hpp>
 #include <litecluster/hooks.hpp>
-#include <litecluster/kv.hpp>
-#include <litecluster/lock.hpp>
 #include <litecluster/member.hpp>
 #include <litecluster/replication.hpp>
-#include <litecluster/ring.hpp>
 #include <litecluster/types.hpp>
 
 namespace litecluster {
@@ -51,7 +48,8 @@ struct NodeStatus {
 
 class App {
  public:
-  /// Checks the options; connects to nothing. Error: invalid_argument, which names the option.
+  /// Checks the options; connects to nothing. Errors: invalid_argument, which names the option; unsupported
+  /// for modes other than active_passive.
   [[nodiscard]] static Result<App> create(AppOptions options);
 
   App(App&&) noexcept;
@@ -64,11 +62,8 @@ class App {
   void on_leader_change(std::function<Status(Context&, const std::string& leader)> hook);
   void on_start(std::function<Status(Context&)> hook);
   void on_stop(std::function<Status(Context&)> hook);
-  void on_own(std::function<Status(Context&, std::span<const Partition>)> hook);
-  void on_release(std::function<Status(Context&, std::span<const Partition>)> hook);
   void on_member_join(std::function<Status(Context&, const Member&)> hook);
   void on_member_leave(std::function<Status(Context&, const Member&)> hook);
-  void on_health_change(std::function<Status(Context&, const Health&)> hook);
   /// A check of the program's own, beside ours.
   void add_health_check(std::string name, HealthProbe probe);
 
@@ -91,16 +86,17 @@ class App {
   [[nodiscard]] Health health() const;
   [[nodiscard]] NodeStatus status() const;
 
-  /// Usable while run() is running; calls fail with unavailable before it has connected.
-  [[nodiscard]] Kv kv() const;
-  [[nodiscard]] Lock lock(std::string_view name, const LockOptions& options = {}) const;
+  /// KV and locks of this cluster, over a connection of their own. Blocks until connected.
+  [[nodiscard]] Result<Client> client() const;
+  /// Valid as long as the App lives.
   [[nodiscard]] Wal wal() const;
   [[nodiscard]] Snapshots snapshots() const;
-  /// Mode::ring only.
-  [[nodiscard]] Ring ring() const;
+
+  class Impl;
+  /// For the daemon: what lies behind.
+  [[nodiscard]] Impl& impl() const { return *impl_; }
 
  private:
-  class Impl;
   explicit App(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -18,8 +18,8 @@ namespace litecluster {
 
 class App;
 
-/// The write-ahead log of this node's database. Cheap to copy, thread-safe; calls fail with failed_precondition
-/// once the App is gone or when it has no database.
+/// The write-ahead log of this node's database. Cheap to copy, thread-safe; calls fail with
+/// failed_precondition once the App is gone or when it has no database.
 class Wal {
  public:
   /// On the leader the last position that JetStream acknowledged, on a standby the last one applied.
@@ -31,10 +31,10 @@ class Wal {
   [[nodiscard]] Status sync(const Context& context) const;
 
   class Impl;
-  explicit Wal(std::weak_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  explicit Wal(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
  private:
-  std::weak_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 /// A complete state of the database in the log.
@@ -61,11 +61,10 @@ class Snapshots {
   [[nodiscard]] Status restore(const Context& context, std::string_view id,
                                const std::filesystem::path& destination) const;
 
-  class Impl;
-  explicit Snapshots(std::weak_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  explicit Snapshots(std::shared_ptr<Wal::Impl> impl) : impl_(std::move(impl)) {}
 
  private:
-  std::weak_ptr<Impl> impl_;
+  std::shared_ptr<Wal::Impl> impl_;
 };
 
 }  // namespace litecluster

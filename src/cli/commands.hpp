@@ -43,6 +43,7 @@ void add_lock_commands(CommandLine& line);
 void add_ltx_commands(CommandLine& line);
 void add_replicate_commands(CommandLine& line);
 void add_restore_command(CommandLine& line);
+void add_run_commands(CommandLine& line);
 void add_snapshot_commands(CommandLine& line);
 
 }  // namespace litecluster::cli

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   litecluster::cli::add_ltx_commands(line);
   litecluster::cli::add_replicate_commands(line);
   litecluster::cli::add_restore_command(line);
+  litecluster::cli::add_run_commands(line);
   litecluster::cli::add_snapshot_commands(line);
 
   try {

@@ -65,6 +65,10 @@ Result<Checksum> Replica::scan() {
   return implementation_->scan();
 }
 
+Result<base::Bytes> Replica::read_page(PageNo number) {
+  return implementation_->read_page(number);
+}
+
 Status Replica::checkpoint() {
   return implementation_->checkpoint();
 }

@@ -167,6 +167,8 @@ class Replica {
   /// Reads the whole database and compares its checksum with the position's. Ends a quarantine when they
   /// agree and begins one when they do not (error corrupt).
   [[nodiscard]] Status verify();
+  /// One page of the content as of the position. Error: invalid_argument beyond page_count().
+  [[nodiscard]] Result<base::Bytes> read_page(PageNo number);
   /// Checksum of the content as it is, whatever the state.
   [[nodiscard]] Result<Checksum> scan();
 

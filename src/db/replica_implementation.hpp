@@ -28,6 +28,7 @@ class Replica::Implementation {
   [[nodiscard]] Status adopt(const ReplicaPosition& position);
   [[nodiscard]] Status verify();
   [[nodiscard]] Result<Checksum> scan();
+  [[nodiscard]] Result<base::Bytes> read_page(PageNo number);
   [[nodiscard]] Status close();
 
   // replica_apply.cpp

@@ -239,6 +239,18 @@ Result<Checksum> Replica::Implementation::scan() {
   return scan_database(checksums_, *writer_, header.frame_max, page_count);
 }
 
+Result<base::Bytes> Replica::Implementation::read_page(PageNo number) {
+  if (!writer_ || number.is_zero() || number.value() > page_count_) {
+    return failure(ErrorCode::invalid_argument, "read page " + std::to_string(number.value()),
+                   options_.path.string(), "the replica has no such page");
+  }
+  base::Bytes page(page_size_);
+  if (auto read = writer_->read_page(number, header_.frame_max, page); !read) {
+    return std::unexpected(read.error());
+  }
+  return page;
+}
+
 Status Replica::Implementation::verify() {
   if (state_ == ReplicaState::empty) {
     return failure(ErrorCode::failed_precondition, "verify replica", options_.path.string(), "it is empty");

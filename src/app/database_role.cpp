@@ -1,0 +1,429 @@
+#include "app/database_role.hpp"
+
+#include <fcntl.h>
+
+#include <system_error>
+#include <utility>
+
+#include "base/fault_point.hpp"
+#include "base/file.hpp"
+#include "base/logging.hpp"
+#include "db/empty_database.hpp"
+#include "log/fence.hpp"
+#include "log/restore.hpp"
+#include "ltx/encoder.hpp"
+#include "ltx/stream.hpp"
+#include "replication/session_options.hpp"
+
+namespace litecluster::app {
+
+namespace {
+
+constexpr std::chrono::milliseconds handover_patience{50};
+
+std::string text_of(const std::filesystem::path& path) {
+  return path.string();
+}
+
+}  // namespace
+
+DatabaseRole::DatabaseRole(DatabaseRoleOptions options, log::ObjectBucket& bucket)
+    : options_(std::move(options)), bucket_(bucket) {}
+
+DatabaseRole::~DatabaseRole() {
+  // The session's threads use the watcher and bucket; they end first.
+  share_session(nullptr);
+}
+
+bool DatabaseRole::primary_exists() const {
+  std::error_code error;
+  return std::filesystem::exists(options_.sqlite.path, error);
+}
+
+void DatabaseRole::share_session(std::shared_ptr<replication::LeaderSession> session) {
+  std::shared_ptr<replication::LeaderSession> old;
+  {
+    const base::MutexLock lock(mutex_);
+    old = std::exchange(session_, std::move(session));
+  }
+}
+
+std::shared_ptr<replication::LeaderSession> DatabaseRole::session() const {
+  const base::MutexLock lock(mutex_);
+  return session_;
+}
+
+std::shared_ptr<replication::Follower> DatabaseRole::follower() const {
+  const base::MutexLock lock(mutex_);
+  return follower_;
+}
+
+Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& context,
+                                                           std::optional<db::LogEnd> end) const {
+  auto options = replication::database_options(options_.sqlite);
+  options.switch_to_wal = true;
+  return db::Database::attach(std::move(options), std::move(end), context);
+}
+
+Result<db::LogEnd> DatabaseRole::log_end(const Context& context) const {
+  const auto view = log::read_log(context, bucket_);
+  if (!view) return std::unexpected(view.error());
+  const log::LogEnd end = view->end();
+  return db::LogEnd{
+      .txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
+}
+
+Status DatabaseRole::follow(const Context& context) {
+  {
+    const base::MutexLock lock(mutex_);
+    dormant_watcher_.reset();
+    dormant_position_.reset();
+    if (follower_) return {};
+  }
+  if (primary_exists()) {
+    if (auto settled = settle_primary(context); !settled) return settled;
+    const base::MutexLock lock(mutex_);
+    if (dormant_watcher_) return {};
+  }
+  return start_follower();
+}
+
+Status DatabaseRole::start_follower() {
+  replication::FollowerOptions options;
+  options.replica.path = options_.sqlite.replica;
+  options.on_applied = [this](const db::ReplicaPosition& position) {
+    if (options_.on_position) options_.on_position({position.txid, position.checksum});
+  };
+  auto follower = replication::Follower::start(std::move(options), bucket_);
+  if (!follower) return std::unexpected(follower.error());
+  const base::MutexLock lock(mutex_);
+  follower_ = std::move(*follower);
+  return {};
+}
+
+// Decides what a primary that this node finds as a standby is worth.
+Status DatabaseRole::settle_primary(const Context& context) {
+  const auto end = log_end(context);
+  if (!end) return std::unexpected(end.error());
+  if (const auto same = primary_is_at(context, *end); same) {
+    return primary_to_replica({end->txid, *end->checksum}, end->epoch);
+  }
+  auto database = attach(context, std::nullopt);
+  if (!database) return std::unexpected(database.error().within("look at the former primary"));
+  const Position position = (*database)->position();
+  auto pending = (*database)->capture();
+  if (!pending) return std::unexpected(pending.error());
+  database->reset();
+  if (!pending->has_value() && !position.txid.is_zero()) return primary_to_replica(position, end->epoch);
+  if (end->txid > position.txid)
+    return put_aside(context, pending->has_value() ? &**pending : nullptr, end->epoch);
+  base::log_info("holding commits that the log does not have; they are published when this node leads next",
+                 {{"txid", to_string(position.txid)}});
+  auto watcher = std::make_shared<log::LogWatcher>(bucket_, [] {});
+  const base::MutexLock lock(mutex_);
+  dormant_watcher_ = std::move(watcher);
+  dormant_position_ = position;
+  return {};
+}
+
+// Whether the primary's content is exactly what the log ends with, whatever was stored about it: so after a
+// crash in the middle of a promotion.
+bool DatabaseRole::primary_is_at(const Context& context, const db::LogEnd& end) const {
+  if (end.txid.is_zero() || !end.checksum) return false;
+  const auto database = attach(context, end);
+  if (!database || (*database)->attach_report().outcome == db::AttachOutcome::complete) return false;
+  const auto pending = (*database)->capture();
+  return pending && !pending->has_value() && (*database)->position() == Position{end.txid, *end.checksum};
+}
+
+bool DatabaseRole::overtaken() const {
+  const base::MutexLock lock(mutex_);
+  if (!dormant_watcher_ || !dormant_position_) return false;
+  return dormant_watcher_->with_view([](const log::LogView& view) { return view.end().txid; }) >
+         dormant_position_->txid;
+}
+
+bool DatabaseRole::ready() const {
+  const base::MutexLock lock(mutex_);
+  return dormant_watcher_ != nullptr;
+}
+
+Status DatabaseRole::primary_to_replica(const Position& position, Epoch epoch) {
+  // A replica that lies there as well is older: the primary was made out of it.
+  for (const char* suffix : {"", "-wal", "-shm", "-position"}) {
+    std::error_code ignored;
+    std::filesystem::remove(text_of(options_.sqlite.replica) + suffix, ignored);
+  }
+  LITECLUSTER_FAULT_POINT("retire.move");
+  if (auto moved = db::move_database(options_.sqlite.path, options_.sqlite.replica); !moved) return moved;
+  LITECLUSTER_FAULT_POINT("retire.adopt");
+  db::ReplicaOptions replica_options;
+  replica_options.path = options_.sqlite.replica;
+  auto replica = db::Replica::open(std::move(replica_options));
+  if (!replica) return std::unexpected(replica.error());
+  // A mismatch quarantines it, and the follower seeds it anew: nothing is lost by going on.
+  if (auto adopted = replica->adopt({position.txid, position.checksum, epoch}); !adopted) {
+    base::log_warning("the former primary is not what the log ends with",
+                      {{"reason", adopted.error().message()}});
+  }
+  return replica->close();
+}
+
+// Keeps the primary with commits that never reached the log, and an LTX file of just the pages that differ.
+Status DatabaseRole::put_aside(const Context& context, const db::CapturedTransaction* difference,
+                               Epoch epoch) {
+  const std::string base_name = text_of(options_.sqlite.path) + ".diverged-" + std::to_string(epoch.value());
+  std::filesystem::path directory = base_name;
+  for (int number = 2; std::filesystem::exists(directory / options_.sqlite.path.filename()); ++number) {
+    directory = base_name + "." + std::to_string(number);
+  }
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return std::unexpected(base::errno_error(error.value(), "create", directory.string()));
+  if (difference != nullptr) {
+    auto file = base::AtomicFile::create(directory / "unreplicated.ltx");
+    if (!file) return std::unexpected(file.error());
+    ltx::FileSink sink(*file);
+    ltx::Encoder encoder;
+    const auto encoded = difference->encode(encoder, sink, context);
+    if (!encoded) return std::unexpected(encoded.error());
+    if (auto flushed = sink.flush(); !flushed) return flushed;
+    if (auto committed = file->commit(); !committed) return committed;
+  }
+  LITECLUSTER_FAULT_POINT("aside.move");
+  if (auto moved = db::move_database(options_.sqlite.path, directory / options_.sqlite.path.filename());
+      !moved) {
+    return moved;
+  }
+  base::log_error("commits that never reached the log are kept aside", {{"directory", directory.string()}});
+  return {};
+}
+
+Status DatabaseRole::create_empty_primary() const {
+  return db::create_empty_database(options_.sqlite.path);
+}
+
+Status DatabaseRole::catch_up(const Context& context) {
+  in_place_ = false;
+  {
+    const base::MutexLock lock(mutex_);
+    in_place_ = dormant_watcher_ != nullptr;
+    dormant_watcher_.reset();
+    dormant_position_.reset();
+  }
+  if (!in_place_) {
+    const auto follower = this->follower();
+    if (!follower)
+      return failure(ErrorCode::failed_precondition, "catch up", text_of(options_.sqlite.replica),
+                     "nobody follows");
+    return follower->catch_up(context);
+  }
+  const auto end = log_end(context);
+  if (!end) return std::unexpected(end.error());
+  auto database = attach(context, *end);
+  if (!database) return std::unexpected(database.error());
+  database_ = std::move(*database);
+  return {};
+}
+
+Status DatabaseRole::fence(const Context& context, Epoch epoch) {
+  const log::Author author{.epoch = epoch, .node = options_.node, .incarnation = options_.incarnation};
+  watcher_ = std::make_unique<log::LogWatcher>(bucket_, [] {});
+  appender_ = std::make_unique<log::Appender>(bucket_, author, base::system_clock(), watcher_->read_end());
+  if (!in_place_) {
+    std::shared_ptr<replication::Follower> follower;
+    {
+      const base::MutexLock lock(mutex_);
+      follower = std::move(follower_);
+    }
+    if (follower) feeder_ = follower->stop();
+  }
+  if (!in_place_ && feeder_->replica().state() == db::ReplicaState::empty) {
+    // The log was empty when we caught up: this is the first leader of a new cluster.
+    const auto end = log_end(context);
+    if (!end) return std::unexpected(end.error());
+    if (end->txid.is_zero()) {
+      if (auto created = create_empty_primary(); !created) return created;
+      auto database = attach(context, *end);
+      if (!database) return std::unexpected(database.error());
+      database_ = std::move(*database);
+      in_place_ = true;
+    }
+  }
+  std::optional<log::FenceFile> file;
+  log::FenceDriver driver;
+  if (in_place_) {
+    driver.apply = [this](const Context&, Txid txid) -> Status {
+      if (database_->acknowledged() == txid) return {};
+      return failure(ErrorCode::conflict, "fence", "TXID " + to_string(txid),
+                     "somebody else appended meanwhile");
+    };
+    driver.make_file = [&](const Context& inner, Txid) -> Result<log::FenceFile> {
+      if (file) return *file;
+      const auto captured = database_->capture_fence();
+      if (!captured) return std::unexpected(captured.error());
+      log::FenceFile made{.bytes = {}, .checksum = captured->position().checksum};
+      ltx::Encoder encoder;
+      ltx::BytesSink sink(made.bytes);
+      if (const auto encoded = captured->encode(encoder, sink, inner); !encoded) {
+        return std::unexpected(encoded.error());
+      }
+      file = made;
+      return made;
+    };
+  } else {
+    driver.apply = [this](const Context& inner, Txid txid) -> Status {
+      const auto view = log::read_log(inner, bucket_);
+      if (!view) return std::unexpected(view.error());
+      return feeder_->advance_to(inner, *view, txid);
+    };
+    driver.make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
+      const auto page = feeder_->replica().read_page(PageNo(1));
+      if (!page) return std::unexpected(page.error());
+      auto bytes = log::make_fence_file(txid, feeder_->replica().page_count(), *page,
+                                        base::system_clock().wall_time(), ltx::PageEncoding::block);
+      if (!bytes) return std::unexpected(bytes.error());
+      file = log::FenceFile{.bytes = std::move(*bytes), .checksum = feeder_->replica().position().checksum};
+      return *file;
+    };
+  }
+  LITECLUSTER_FAULT_POINT("promote.fence");
+  const auto fenced = log::fence_log(context, bucket_, *appender_, driver);
+  if (!fenced) return std::unexpected(fenced.error());
+  LITECLUSTER_FAULT_POINT("promote.fenced");
+  base::log_info("the log is fenced", {{"epoch", epoch.value()}, {"txid", to_string(fenced->name.max)}});
+  if (in_place_) return database_->acknowledge(fenced->name.max, epoch);
+  // When the fence stood already, by an attempt of ours before, the file was not made again.
+  if (feeder_->replica().position().txid >= fenced->name.max) return {};
+  if (file) return feeder_->apply(*fenced, file->bytes);
+  const auto view = log::read_log(context, bucket_);
+  if (!view) return std::unexpected(view.error());
+  return feeder_->advance_to(context, *view, fenced->name.max);
+}
+
+Status DatabaseRole::seal_replica(const Context& /*context*/) {
+  if (in_place_ || !feeder_) return {};
+  LITECLUSTER_FAULT_POINT("promote.seal");
+  const auto sealed = feeder_->replica().hand_over(false, handover_patience);
+  if (!sealed) return std::unexpected(sealed.error());
+  feeder_.reset();
+  return {};
+}
+
+Status DatabaseRole::install_primary(const Context& context) {
+  if (in_place_) return {};
+  if (primary_exists()) {
+    if (auto aside = put_aside(context, nullptr, appender_->author().epoch); !aside) return aside;
+  }
+  // What was stored about an earlier primary does not describe this one.
+  std::error_code ignored;
+  std::filesystem::remove_all(replication::state_directory(options_.sqlite.path), ignored);
+  LITECLUSTER_FAULT_POINT("promote.install");
+  if (auto moved = db::move_database(options_.sqlite.replica, options_.sqlite.path); !moved) return moved;
+  std::filesystem::remove(text_of(options_.sqlite.replica) + "-position", ignored);
+  LITECLUSTER_FAULT_POINT("promote.installed");
+  return {};
+}
+
+Status DatabaseRole::attach_capture(const Context& context) {
+  if (!database_) {
+    const auto end = log_end(context);
+    if (!end) return std::unexpected(end.error());
+    auto database = attach(context, *end);
+    if (!database) return std::unexpected(database.error());
+    database_ = std::move(*database);
+  }
+  auto options = replication::leader_session_options(options_.sqlite, options_.node);
+  auto session = replication::LeaderSession::start(std::move(options), bucket_, std::move(watcher_),
+                                                   std::move(appender_), std::move(database_));
+  if (!session) return std::unexpected(session.error());
+  (*session)->publisher().on_fatal(options_.on_fatal);
+  share_session(std::move(*session));
+  LITECLUSTER_FAULT_POINT("promote.attached");
+  return {};
+}
+
+Status DatabaseRole::final_sync(const Context& context) {
+  LITECLUSTER_FAULT_POINT("demote.sync");
+  const auto session = this->session();
+  if (!session) return {};
+  return session->publisher().sync(context);
+}
+
+Status DatabaseRole::detach_capture() {
+  LITECLUSTER_FAULT_POINT("demote.detach");
+  share_session(nullptr);
+  database_.reset();
+  appender_.reset();
+  watcher_.reset();
+  feeder_.reset();
+  return {};
+}
+
+Status DatabaseRole::retire_primary(const Context& context) {
+  LITECLUSTER_FAULT_POINT("demote.retire");
+  // follow() does the rest, with the lease already released: it looks at what was acknowledged and what was
+  // not.
+  static_cast<void>(context);
+  return detach_capture();
+}
+
+std::optional<Position> DatabaseRole::position() const {
+  if (const auto session = this->session()) return session->publisher().position();
+  if (const auto follower = this->follower()) {
+    const auto position = follower->position();
+    return Position{position.txid, position.checksum};
+  }
+  const base::MutexLock lock(mutex_);
+  return dormant_position_;
+}
+
+Lag DatabaseRole::lag() const {
+  if (session()) return {.txids = 0, .time = std::chrono::nanoseconds(0)};
+  if (const auto follower = this->follower()) return follower->lag();
+  return {};
+}
+
+Epoch DatabaseRole::log_epoch() const {
+  if (const auto session = this->session()) return session->epoch();
+  if (const auto follower = this->follower()) return follower->log_epoch();
+  const base::MutexLock lock(mutex_);
+  if (!dormant_watcher_) return {};
+  return dormant_watcher_->with_view([](const log::LogView& view) { return view.highest_epoch(); });
+}
+
+std::optional<Error> DatabaseRole::problem() const {
+  if (const auto session = this->session()) return session->problem();
+  if (const auto follower = this->follower()) return follower->problem();
+  return std::nullopt;
+}
+
+Status DatabaseRole::sync(const Context& context) const {
+  const auto session = this->session();
+  if (!session)
+    return failure(ErrorCode::not_leader, "sync", text_of(options_.sqlite.path), "this node does not lead");
+  return session->publisher().sync(context);
+}
+
+Result<log::Object> DatabaseRole::snapshot(const Context& context) const {
+  const auto session = this->session();
+  if (!session) {
+    return failure(ErrorCode::not_leader, "create snapshot", text_of(options_.sqlite.path),
+                   "this node does not lead");
+  }
+  return session->maintainer().snapshot(context);
+}
+
+std::vector<std::string> DatabaseRole::diverged() const {
+  std::vector<std::string> directories;
+  const std::string prefix = options_.sqlite.path.filename().string() + ".diverged-";
+  std::filesystem::path parent = options_.sqlite.path.parent_path();
+  if (parent.empty()) parent = ".";
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(parent, error)) {
+    if (entry.path().filename().string().starts_with(prefix)) directories.push_back(entry.path().string());
+  }
+  return directories;
+}
+
+}  // namespace litecluster::app

@@ -1,0 +1,586 @@
+#include "app/node.hpp"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+
+#include <future>
+#include <utility>
+
+#include "base/backoff.hpp"
+#include "base/fault_point.hpp"
+#include "base/file.hpp"
+#include "base/logging.hpp"
+#include "base/random.hpp"
+#include "log/bucket_guard.hpp"
+#include "nats/jetstream.hpp"
+#include "nats/kv_bucket.hpp"
+#include "replication/session_options.hpp"
+
+namespace litecluster {
+
+namespace {
+
+constexpr std::chrono::milliseconds tick_interval{200};
+constexpr std::chrono::milliseconds step_retry{200};
+constexpr std::uint64_t disk_free_min = std::uint64_t{64} << 20U;
+
+app::Equipment equipment_of(const AppOptions& options) {
+  return {.database = options.sqlite.has_value(),
+          .backend = options.backend.has_value(),
+          .vip = options.vip.has_value()};
+}
+
+std::string incarnation_text(const backend::GuardLink* guard) {
+  return guard != nullptr ? election::to_string(guard->incarnation()) : base::random_hex(16);
+}
+
+// Tries until it works, can never work, or the Context ends.
+template <typename Attempt>
+auto patiently(const Context& context, const char* what, const Attempt& attempt) -> decltype(attempt()) {
+  base::Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(2));
+  bool told = false;
+  while (true) {
+    auto result = attempt();
+    if (result || !replication::may_pass(result.error())) return result;
+    if (!std::exchange(told, true)) base::log_warning(what, {{"reason", result.error().message()}});
+    if (context.wait_for(backoff.next(base::random_u64()))) return result;
+  }
+}
+
+Result<backend::HealthProbe> probe_of(const BackendHealth& health) {
+  if (!health.command.empty()) return backend::HealthProbe(backend::CommandProbe{health.command});
+  if (!health.http.empty()) return backend::parse_health_probe(health.http);
+  if (!health.tcp.empty()) return backend::parse_health_probe("tcp://" + health.tcp);
+  return backend::HealthProbe(backend::ExitProbe{});
+}
+
+}  // namespace
+
+App::Impl::Impl(AppOptions options) : options_(std::move(options)), machine_(equipment_of(options_)) {
+  if (options_.sqlite) {
+    Sqlite& sqlite = *options_.sqlite;
+    if (sqlite.replica.empty()) sqlite.replica = sqlite.path.string() + "-replica";
+    if (sqlite.bucket.empty()) sqlite.bucket = log::default_bucket(options_.cluster);
+  }
+}
+
+App::Impl::~Impl() {
+  stop_everything();
+}
+
+Status App::Impl::run(const Context& context) {
+  hook_runner_ = std::make_unique<app::HookRunner>(
+      app::HookRunnerOptions{.timeout = options_.hook_timeout, .report = [this](const HealthResult& result) {
+                               if (members_) members_->report("hooks", result);
+                             }});
+  if (auto started = start(context); !started) {
+    stop_everything();
+    if (context.done()) return {};
+    return started;
+  }
+  Status result = call_hook("on_start", context, hooks.on_start);
+  if (result) {
+    running_ = true;
+    const auto registration = context.on_cancel([this] {
+      const base::MutexLock lock(mutex_);
+      release_reason_ = election::ReleaseReason::shutdown;
+      machine_.shut_down();
+      cancel_obsolete_step();
+      changed_.notify_all();
+    });
+    work();
+    running_ = false;
+    static_cast<void>(call_hook("on_stop", Context::background(), hooks.on_stop));
+    const base::MutexLock lock(mutex_);
+    if (refused_) result = std::unexpected(*refused_);
+  }
+  stop_everything();
+  return result;
+}
+
+Status App::Impl::start(const Context& context) {
+  auto connection = patiently(context, "waiting for NATS",
+                              [&] { return nats::Connection::connect(context, options_.nats); });
+  if (!connection) return std::unexpected(connection.error());
+  connection_ = std::move(*connection);
+  if (options_.sqlite) {
+    if (auto opened = open_database(context); !opened) return opened;
+  }
+  if (auto opened = open_backend(); !opened) return opened;
+  if (auto started = start_members(context); !started) return started;
+  return start_election();
+}
+
+Status App::Impl::open_database(const Context& context) {
+  const Sqlite& sqlite = *options_.sqlite;
+  auto opened = patiently(context, "waiting for the log's bucket",
+                          [&] { return log::open_bucket(context, options_.nats, sqlite.bucket, true); });
+  if (!opened) return std::unexpected(opened.error());
+  log_ = std::move(*opened);
+  database_ = std::make_shared<app::DatabaseRole>(
+      app::DatabaseRoleOptions{.sqlite = sqlite,
+                               .node = options_.node,
+                               .incarnation = incarnation_text(guard),
+                               .on_position =
+                                   [this](Position position) {
+                                     if (lease_) lease_->position_changed(position.txid);
+                                   },
+                               .on_fatal = [this](const Error& error) { wish_step_down(error.message()); }},
+      *log_.bucket);
+  return {};
+}
+
+Status App::Impl::open_backend() {
+  if (options_.vip) {
+    const auto address = vip::parse_address(options_.vip->address);
+    if (!address) return std::unexpected(address.error());
+    vip_ = std::make_unique<vip::VirtualAddress>(options_.vip->interface, *address,
+                                                 [this] { return lease_ && lease_->leads(); });
+    if (const auto left = vip_->remove_leftover(); !left) return std::unexpected(left.error());
+  }
+  if (!options_.backend) return {};
+  const Backend& wanted = *options_.backend;
+  auto probe = probe_of(wanted.health);
+  if (!probe) return std::unexpected(probe.error());
+  Result<std::unique_ptr<backend::Backend>> made = nullptr;
+  if (!wanted.systemd_unit.empty()) {
+    made = backend::make_systemd_backend({.unit = wanted.systemd_unit,
+                                          .probe = *probe,
+                                          .probe_timeout = wanted.health.timeout,
+                                          .start_timeout = wanted.start_timeout,
+                                          .grace = wanted.stop_timeout,
+                                          .probe_interval = wanted.health.interval,
+                                          .probe_failures_max = wanted.health.failures_max});
+  } else {
+    backend::ProcessBackendOptions process;
+    process.process.arguments = wanted.command;
+    process.process.directory = wanted.directory.string();
+    for (const auto& [name, value] : wanted.environment)
+      process.process.environment.push_back(name + "=" + value);
+    process.probe = *probe;
+    process.probe_timeout = wanted.health.timeout;
+    process.supervisor.start_timeout = wanted.start_timeout;
+    process.supervisor.grace = wanted.stop_timeout;
+    process.supervisor.probe_interval = wanted.health.interval;
+    process.supervisor.probe_failures_max = wanted.health.failures_max;
+    process.supervisor.restarts_max = wanted.restarts_max;
+    if (guard == nullptr) local_host_ = backend::make_local_process_host();
+    backend::ProcessHost& host = guard != nullptr ? guard->process_host() : *local_host_;
+    made = backend::make_process_backend(host, std::move(process));
+  }
+  if (!made) return std::unexpected(made.error());
+  backend_ = std::move(*made);
+  backend_->on_failure([this](const Error& error) { wish_step_down(error.message()); });
+  return {};
+}
+
+Status App::Impl::start_members(const Context& context) {
+  const nats::JetStream jetstream(connection_);
+  auto bucket = patiently(context, "waiting for the coordination bucket", [&] {
+    return nats::KeyValue::open_or_create(context, jetstream,
+                                          membership::coordination_bucket(options_.cluster));
+  });
+  if (!bucket) return std::unexpected(bucket.error());
+  auto service = membership::Service::create(*bucket, {.node = options_.node,
+                                                       .mode = options_.mode,
+                                                       .heartbeat = options_.heartbeat,
+                                                       .addresses = options_.addresses,
+                                                       .labels = options_.labels});
+  if (!service) return std::unexpected(service.error());
+  members_ = std::move(*service);
+  members_->add_listener([this](const membership::ServiceEvent& event) { member_event(event); });
+
+  election::LeaseStoreOptions lease;
+  lease.elector.node = options_.node;
+  lease.elector.incarnation = guard != nullptr ? guard->incarnation() : election::Incarnation::random();
+  lease.elector.lease_ttl = options_.lease_ttl;
+  lease.elector.heartbeat = options_.heartbeat;
+  if (options_.cooldown) lease.elector.cooldown = *options_.cooldown;
+  lease.listener = [this](const election::LeaseEvent& event) { lease_event(event); };
+  if (guard != nullptr) lease.shared_deadline = &guard->lease_deadline();
+  auto store = election::LeaseStore::start(*bucket, connection_, std::move(lease));
+  if (!store) return std::unexpected(store.error());
+  lease_ = std::move(*store);
+  return {};
+}
+
+Status App::Impl::start_election() {
+  members_->start();
+  return {};
+}
+
+void App::Impl::lease_event(const election::LeaseEvent& event) {
+  std::string leader;
+  {
+    const base::MutexLock lock(mutex_);
+    if (const auto* won = std::get_if<election::BecameLeader>(&event)) {
+      base::log_info("term won", {{"epoch", won->epoch.value()}});
+      machine_.won(won->epoch);
+    } else if (const auto* lost = std::get_if<election::LostLeadership>(&event)) {
+      base::log_warning("term lost", {{"epoch", lost->epoch.value()}, {"reason", to_string(lost->reason)}});
+      owes_release_ = lost->reason != election::LossReason::given_back;
+      machine_.lost(lost->epoch, std::string(to_string(lost->reason)));
+    } else if (const auto* duplicate = std::get_if<election::DuplicateNode>(&event)) {
+      refused_ = Error(ErrorCode::already_exists, "join cluster", options_.node,
+                       "another node of this name is alive (" + to_string(duplicate->other) + ")");
+      machine_.shut_down();
+    } else if (const auto* changed = std::get_if<election::LeaderChanged>(&event)) {
+      leader_ = changed->leader ? changed->leader->node : "";
+      leader = leader_;
+    }
+    cancel_obsolete_step();
+    changed_.notify_all();
+  }
+  if (std::holds_alternative<election::LeaderChanged>(event)) announce_leader(leader);
+}
+
+void App::Impl::member_event(const membership::ServiceEvent& event) {
+  if (const auto* refused = std::get_if<membership::Refused>(&event)) {
+    const base::MutexLock lock(mutex_);
+    refused_ = refused->error;
+    machine_.shut_down();
+    cancel_obsolete_step();
+    changed_.notify_all();
+    return;
+  }
+  const auto* change = std::get_if<membership::RosterEvent>(&event);
+  if (change == nullptr) return;
+  const Member& member = change->member;
+  const bool left = change->kind == membership::RosterEvent::Kind::left;
+  if (lease_ && member.id.node != options_.node) {
+    if (left) {
+      lease_->peer_left(member.id.node);
+    } else {
+      lease_->peer_seen(member.id.node, member.position ? member.position->txid : Txid(0));
+    }
+  }
+  if (change->kind == membership::RosterEvent::Kind::changed) return;
+  const auto& hook = left ? hooks.on_member_leave : hooks.on_member_join;
+  if (!hook) return;
+  hook_runner_->submit({.name = left ? "on_member_leave" : "on_member_join",
+                        .body = [hook, member](Context& context) { return hook(context, member); }});
+}
+
+void App::Impl::announce_leader(const std::string& leader) {
+  base::log_info("leader changed", {{"leader", leader}});
+  if (!hooks.on_leader_change) return;
+  hook_runner_->submit(
+      {.name = "on_leader_change",
+       .body = [hook = hooks.on_leader_change, leader](Context& context) { return hook(context, leader); }});
+}
+
+void App::Impl::wish_step_down(const std::string& reason) {
+  const base::MutexLock lock(mutex_);
+  release_reason_ = election::ReleaseReason::stepped_down;
+  machine_.step_down(reason);
+  cancel_obsolete_step();
+  changed_.notify_all();
+}
+
+void App::Impl::cancel_obsolete_step() {
+  if (step_context_ && machine_.step_is_obsolete()) step_context_->cancel();
+}
+
+// Carries out steps until the machine has stopped.
+void App::Impl::work() {
+  while (true) {
+    std::optional<app::Step> step;
+    Context context = Context::background();
+    {
+      base::MutexLock lock(mutex_);
+      if (machine_.stage() == app::Stage::stopped) return;
+      step = machine_.next();
+      if (!step) {
+        changed_.wait_for(lock, tick_interval);
+      } else {
+        step_context_ = context;
+        cancel_obsolete_step();
+      }
+    }
+    if (!step) {
+      tick();
+      continue;
+    }
+    const Status done = context.done() && *step != app::Step::stop_backend ? context.status(to_string(*step))
+                                                                           : carry_out(*step, context);
+    if (!done) {
+      base::log_warning("step failed", {{"step", to_string(*step)}, {"reason", done.error().message()}});
+    }
+    bool again = false;
+    {
+      const base::MutexLock lock(mutex_);
+      step_context_.reset();
+      const app::Stage before = machine_.stage();
+      machine_.finished(done);
+      again = !done && machine_.next() == step;
+      if (before == app::Stage::promoting && machine_.stage() == app::Stage::demoting) {
+        release_reason_ = election::ReleaseReason::promotion_failed;
+      }
+      if (machine_.stage() != before) {
+        base::log_info("role changed", {{"stage", to_string(machine_.stage())},
+                                        {"epoch", machine_.epoch().value()},
+                                        {"reason", machine_.reason()}});
+      }
+      changed_.notify_all();
+    }
+    tick();
+    if (again) context.wait_for(step_retry);
+  }
+}
+
+Status App::Impl::carry_out(app::Step step, const Context& context) {
+  base::log_debug("step", {{"step", to_string(step)}});
+  const Epoch epoch = this->epoch();
+  switch (step) {
+    case app::Step::catch_up: return database_->catch_up(context);
+    case app::Step::fence: return database_->fence(context, epoch);
+    case app::Step::seal_replica: return database_->seal_replica(context);
+    case app::Step::install_primary: return database_->install_primary(context);
+    case app::Step::attach_capture: return database_->attach_capture(context);
+    case app::Step::start_backend: {
+      if (guard != nullptr) {
+        if (auto armed = guard->arm(); !armed) return armed;
+        armed_ = true;
+      }
+      return backend_->start(context);
+    }
+    case app::Step::run_on_active: {
+      members_->set_role(Role::active, epoch);
+      return call_hook("on_active", context, hooks.on_active);
+    }
+    case app::Step::raise_vip: return vip_->acquire();
+    case app::Step::lower_vip: return vip_->release();
+    case app::Step::stop_backend: return backend_->stop(context);
+    case app::Step::run_on_passive: return call_hook("on_passive", context, hooks.on_passive);
+    case app::Step::final_sync: return database_->final_sync(context);
+    case app::Step::detach_capture: return database_->detach_capture();
+    case app::Step::retire_primary: return database_->retire_primary(context);
+    case app::Step::release_lease: return release_lease(context);
+    case app::Step::follow: return become_standby(context);
+  }
+  return {};
+}
+
+Status App::Impl::release_lease(const Context& context) {
+  if (armed_) {
+    if (auto disarmed = guard->disarm(); !disarmed) return disarmed;
+    armed_ = false;
+  }
+  election::ReleaseOrder order;
+  {
+    const base::MutexLock lock(mutex_);
+    order.reason = release_reason_;
+    order.successor = std::exchange(successor_, {});
+    release_reason_ = election::ReleaseReason::stepped_down;
+  }
+  if (database_) {
+    if (const auto position = database_->position()) order.position = *position;
+  }
+  return lease_->release_and_wait(context.with_timeout(options_.lease_ttl), order);
+}
+
+Status App::Impl::become_standby(const Context& context) {
+  if (armed_) {
+    if (auto disarmed = guard->disarm(); !disarmed) return disarmed;
+    armed_ = false;
+  }
+  bool owes = false;
+  {
+    const base::MutexLock lock(mutex_);
+    owes = std::exchange(owes_release_, false);
+  }
+  if (owes) lease_->release({.reason = election::ReleaseReason::demoted, .position = {}, .successor = {}});
+  members_->set_role(Role::passive, Epoch(0));
+  if (!database_) return {};
+  return database_->follow(context);
+}
+
+Status App::Impl::call_hook(const std::string& name, const Context& context,
+                            const std::function<Status(Context&)>& hook) {
+  if (!hook) return {};
+  const auto answer = std::make_shared<std::promise<Status>>();
+  auto future = answer->get_future();
+  hook_runner_->submit({.name = name,
+                        .parent = context,
+                        .body = [hook](Context& inner) { return hook(inner); },
+                        .done = [answer](const Status& result) { answer->set_value(result); }});
+  return future.get();
+}
+
+// What is looked at now and then, and after each step.
+void App::Impl::tick() {
+  if (guard != nullptr) guard->beat();
+  bool standby = false;
+  {
+    const base::MutexLock lock(mutex_);
+    standby = machine_.stage() == app::Stage::standby;
+  }
+  if (database_) {
+    const auto position = database_->position();
+    if (position) {
+      members_->set_position(position);
+      lease_->position_changed(position->txid);
+    }
+    lease_->log_epoch_seen(database_->log_epoch());
+    if (standby && database_->overtaken()) {
+      if (auto followed = database_->follow(Context::background().with_timeout(std::chrono::seconds(30)));
+          !followed) {
+        base::log_warning("cannot follow", {{"reason", followed.error().message()}});
+      }
+    }
+  }
+  // A standby that does not know the log cannot be promoted; bidding would only cost the others time.
+  const bool known = !database_ || database_->position().has_value();
+  const bool caught = !database_ || database_->lag().txids.has_value() || database_->ready();
+  lease_->set_eligible(standby && known && caught);
+  report_health();
+}
+
+void App::Impl::report_health() {
+  const auto report = [&](const char* name, bool good, const std::string& reason, HealthLevel level) {
+    members_->report(name, good ? HealthResult{} : HealthResult{.level = level, .reason = reason});
+  };
+  report("nats", connection_->state() == nats::ConnectionState::connected, connection_->last_problem(),
+         HealthLevel::critical);
+  const std::string lease = lease_->last_problem();
+  report("lease", lease.empty(), lease, HealthLevel::warning);
+  if (database_) {
+    const auto problem = database_->problem();
+    report("replication", !problem, problem ? problem->message() : "", HealthLevel::critical);
+    const auto diverged = database_->diverged();
+    report("database", diverged.empty(),
+           std::to_string(diverged.size()) + " directories with diverged commits", HealthLevel::warning);
+    struct statvfs disk{};
+    const auto directory = options_.sqlite->path.parent_path();
+    if (::statvfs(directory.empty() ? "." : directory.c_str(), &disk) == 0) {
+      const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+      report("disk", free >= disk_free_min && disk.f_bavail * 20 >= disk.f_blocks,
+             std::to_string(free >> 20U) + " MiB are free",
+             free >= disk_free_min ? HealthLevel::warning : HealthLevel::critical);
+    }
+  }
+  bool active = false;
+  {
+    const base::MutexLock lock(mutex_);
+    active = machine_.stage() == app::Stage::active;
+  }
+  if (backend_ && active) {
+    const auto health = backend_->health();
+    report("backend", health.has_value(), health ? "" : health.error().message(), HealthLevel::critical);
+  } else if (backend_) {
+    report("backend", true, "", HealthLevel::critical);
+  }
+  for (const auto& [name, probe] : probes) {
+    members_->report(name, probe(Context::background().with_timeout(std::chrono::seconds(1))));
+  }
+}
+
+void App::Impl::stop_everything() {
+  // In the opposite order of start(); listeners of each are silent once it is gone.
+  lease_.reset();
+  if (members_) {
+    static_cast<void>(members_->leave(Context::background().with_timeout(std::chrono::seconds(2))));
+    members_.reset();
+  }
+  vip_.reset();
+  backend_.reset();
+  local_host_.reset();
+  database_.reset();
+  log_.bucket.reset();
+  log_.connection.reset();
+  connection_.reset();
+  hook_runner_.reset();
+}
+
+Status App::Impl::step_down(const Context& context, std::string_view successor) {
+  const auto registration = context.on_cancel([this] {
+    const base::MutexLock lock(mutex_);
+    changed_.notify_all();
+  });
+  if (!successor.empty() && running_) {
+    bool known = false;
+    for (const Member& member : members_->members()) known = known || member.id.node == successor;
+    if (!known) {
+      return failure(ErrorCode::not_found, "step down for", std::string(successor),
+                     "no live node has this name");
+    }
+  }
+  base::MutexLock lock(mutex_);
+  if (machine_.stage() != app::Stage::active && machine_.stage() != app::Stage::promoting) {
+    return failure(ErrorCode::not_leader, "step down", options_.node,
+                   leader_.empty() ? "nobody leads" : leader_ + " leads");
+  }
+  const Epoch epoch = machine_.epoch();
+  successor_ = successor;
+  release_reason_ = election::ReleaseReason::stepped_down;
+  machine_.step_down("asked to");
+  cancel_obsolete_step();
+  changed_.notify_all();
+  while (machine_.epoch() == epoch && machine_.stage() != app::Stage::stopped) {
+    if (auto status = context.status("step down"); !status) return status;
+    changed_.wait_for(lock, context.remaining(std::chrono::seconds(1)));
+  }
+  return {};
+}
+
+bool App::Impl::is_leader() const {
+  const base::MutexLock lock(mutex_);
+  return machine_.stage() == app::Stage::active && lease_ && lease_->leads();
+}
+
+std::string App::Impl::leader() const {
+  const base::MutexLock lock(mutex_);
+  return leader_;
+}
+
+Epoch App::Impl::epoch() const {
+  const base::MutexLock lock(mutex_);
+  return machine_.epoch();
+}
+
+std::vector<Member> App::Impl::members() const {
+  return running_ ? members_->members() : std::vector<Member>();
+}
+
+Health App::Impl::health() const {
+  return running_ ? members_->health() : Health();
+}
+
+std::shared_ptr<nats::Connection> App::Impl::connection() const {
+  return running_ ? connection_ : nullptr;
+}
+
+std::shared_ptr<app::DatabaseRole> App::Impl::database() const {
+  return running_ ? database_ : nullptr;
+}
+
+Result<log::ObjectBucket*> App::Impl::bucket() const {
+  if (running_ && log_.bucket) return log_.bucket.get();
+  return failure(ErrorCode::unavailable, "use the log", options_.node,
+                 "the node does not run, or has no database");
+}
+
+Result<Client> App::Impl::client() const {
+  return Client::connect({.cluster = options_.cluster, .node = options_.node, .nats = options_.nats});
+}
+
+NodeStatus App::Impl::status() const {
+  NodeStatus status;
+  status.cluster = options_.cluster;
+  status.node = options_.node;
+  status.mode = options_.mode;
+  if (const auto database = this->database()) {
+    status.position = database->position();
+    status.lag = database->lag();
+    status.diverged = database->diverged();
+  }
+  status.health = health();
+  const base::MutexLock lock(mutex_);
+  status.stage = to_string(machine_.stage());
+  status.role = machine_.stage() == app::Stage::active ? Role::active : Role::passive;
+  status.leader = leader_;
+  status.epoch = machine_.epoch();
+  return status;
+}
+
+}  // namespace litecluster

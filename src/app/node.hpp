@@ -1,0 +1,112 @@
+// One node at work: everything behind App.
+//
+// The thread that calls run() carries out the steps that the RoleMachine names, one at a time. Events (a term
+// won or lost, a request to step down, a backend that failed) come from other threads; they are told to the
+// machine at once, under the mutex, and a step that they make pointless has its Context cancelled. So nothing
+// ever waits behind a slow step but the steps themselves, and a lost lease ends whatever is under way.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <litecluster/app.hpp>
+#include <litecluster/client.hpp>
+
+#include "app/database_role.hpp"
+#include "app/hook_runner.hpp"
+#include "app/role_machine.hpp"
+#include "backend/backend.hpp"
+#include "backend/guard.hpp"
+#include "base/mutex.hpp"
+#include "election/lease_store.hpp"
+#include "log/open_bucket.hpp"
+#include "membership/service.hpp"
+#include "nats/connection.hpp"
+#include "vip/virtual_address.hpp"
+
+namespace litecluster {
+
+class App::Impl {
+ public:
+  explicit Impl(AppOptions options);
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl();
+
+  Hooks hooks;
+  std::map<std::string, HealthProbe> probes;
+  /// Set before run() by the daemon; nullptr: processes are our own children and nobody guards us.
+  backend::GuardLink* guard = nullptr;
+
+  [[nodiscard]] Status run(const Context& context);
+  [[nodiscard]] Status step_down(const Context& context, std::string_view successor);
+
+  [[nodiscard]] bool is_leader() const;
+  [[nodiscard]] std::string leader() const;
+  [[nodiscard]] Epoch epoch() const;
+  [[nodiscard]] std::vector<Member> members() const;
+  [[nodiscard]] Health health() const;
+  [[nodiscard]] NodeStatus status() const;
+  [[nodiscard]] Result<Client> client() const;
+  [[nodiscard]] std::shared_ptr<nats::Connection> connection() const;
+  [[nodiscard]] std::shared_ptr<app::DatabaseRole> database() const;
+  [[nodiscard]] const AppOptions& options() const { return options_; }
+  /// The log's bucket; unavailable while not running or without a database.
+  [[nodiscard]] Result<log::ObjectBucket*> bucket() const;
+
+ private:
+  struct Parts;
+
+  [[nodiscard]] Status start(const Context& context);
+  [[nodiscard]] Status open_database(const Context& context);
+  [[nodiscard]] Status open_backend();
+  [[nodiscard]] Status start_members(const Context& context);
+  [[nodiscard]] Status start_election();
+  void lease_event(const election::LeaseEvent& event);
+  void member_event(const membership::ServiceEvent& event);
+  void wish_step_down(const std::string& reason);
+
+  void work();
+  [[nodiscard]] Status carry_out(app::Step step, const Context& context);
+  [[nodiscard]] Status release_lease(const Context& context);
+  [[nodiscard]] Status become_standby(const Context& context);
+  [[nodiscard]] Status call_hook(const std::string& name, const Context& context,
+                                 const std::function<Status(Context&)>& hook);
+  void announce_leader(const std::string& leader);
+  void tick();
+  void report_health();
+  void cancel_obsolete_step() LITECLUSTER_REQUIRES(mutex_);
+  void stop_everything();
+
+  AppOptions options_;
+  std::unique_ptr<app::HookRunner> hook_runner_;
+  std::shared_ptr<nats::Connection> connection_;  // coordination
+  log::OpenedBucket log_;                         // a connection of its own: bulk does not delay renewals
+  std::shared_ptr<app::DatabaseRole> database_;
+  std::unique_ptr<backend::ProcessHost> local_host_;
+  std::unique_ptr<backend::Backend> backend_;
+  std::unique_ptr<vip::VirtualAddress> vip_;
+  std::unique_ptr<membership::Service> members_;
+  std::unique_ptr<election::LeaseStore> lease_;
+  std::atomic<bool> running_{false};
+
+  mutable base::Mutex mutex_;
+  base::ConditionVariable changed_;
+  app::RoleMachine machine_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::optional<Context> step_context_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::optional<Error> refused_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::string leader_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::string successor_ LITECLUSTER_GUARDED_BY(mutex_);
+  election::ReleaseReason release_reason_ LITECLUSTER_GUARDED_BY(mutex_) =
+      election::ReleaseReason::stepped_down;
+  std::optional<Position> position_ LITECLUSTER_GUARDED_BY(mutex_);
+  bool owes_release_ LITECLUSTER_GUARDED_BY(mutex_) = false;
+  bool armed_ = false;  // used by the working thread
+};
+
+}  // namespace litecluster

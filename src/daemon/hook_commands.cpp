@@ -1,0 +1,69 @@
+#include "daemon/hook_commands.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
+
+#include <future>
+#include <memory>
+#include <utility>
+
+#include "backend/process.hpp"
+
+namespace litecluster::daemon {
+
+namespace {
+
+Status run_command(const Context& context, const std::string& hook, const std::vector<std::string>& command,
+                   const std::string& variable) {
+  auto host = backend::make_local_process_host();
+  const auto ended = std::make_shared<std::promise<int>>();
+  auto status = ended->get_future();
+  host->on_exit([ended](int wait_status) { ended->set_value(wait_status); });
+  backend::ProcessSpec spec;
+  spec.arguments = command;
+  spec.environment = {"LITECLUSTER_HOOK=" + hook};
+  if (!variable.empty()) spec.environment.push_back(variable);
+  if (auto started = host->start(spec, STDERR_FILENO, STDERR_FILENO); !started) return started;
+  const auto registration = context.on_cancel([&host] { host->signal(SIGKILL); });
+  const auto until = context.deadline().value_or(Context::TimePoint::max());
+  if (until != Context::TimePoint::max() && status.wait_until(until) != std::future_status::ready) {
+    host->signal(SIGKILL);
+  }
+  const int wait_status = status.get();
+  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return {};
+  return failure(ErrorCode::failed_precondition, "run hook " + hook, command.front(),
+                 backend::describe_wait_status(wait_status));
+}
+
+}  // namespace
+
+void install_hook_commands(App& app, const std::map<std::string, std::vector<std::string>>& hooks) {
+  const auto plain = [&](const char* name) -> std::function<Status(Context&)> {
+    const auto found = hooks.find(name);
+    if (found == hooks.end()) return nullptr;
+    return [hook = std::string(name), command = found->second](Context& context) {
+      return run_command(context, hook, command, "");
+    };
+  };
+  app.on_active(plain("on_active"));
+  app.on_passive(plain("on_passive"));
+  app.on_start(plain("on_start"));
+  app.on_stop(plain("on_stop"));
+  if (const auto found = hooks.find("on_leader_change"); found != hooks.end()) {
+    app.on_leader_change([command = found->second](Context& context, const std::string& leader) {
+      return run_command(context, "on_leader_change", command, "LITECLUSTER_LEADER=" + leader);
+    });
+  }
+  const auto member_hook = [&](const char* name) -> std::function<Status(Context&, const Member&)> {
+    const auto found = hooks.find(name);
+    if (found == hooks.end()) return nullptr;
+    return [hook = std::string(name), command = found->second](Context& context, const Member& member) {
+      return run_command(context, hook, command, "LITECLUSTER_MEMBER=" + member.id.node);
+    };
+  };
+  app.on_member_join(member_hook("on_member_join"));
+  app.on_member_leave(member_hook("on_member_leave"));
+}
+
+}  // namespace litecluster::daemon
