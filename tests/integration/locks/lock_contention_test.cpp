@@ -40,7 +40,7 @@ constexpr auto reconnect_time = 3s;
 /// Acquisitions to see: LITECLUSTER_LOCK_ROUNDS.
 std::uint64_t rounds() {
   const char* const asked = std::getenv("LITECLUSTER_LOCK_ROUNDS");
-  return asked == nullptr ? 150 : std::strtoull(asked, nullptr, 10);
+  return asked == nullptr ? 100 : std::strtoull(asked, nullptr, 10);
 }
 
 std::int64_t now_ns() {

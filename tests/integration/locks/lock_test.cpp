@@ -251,10 +251,11 @@ TEST_F(LockTest, ManyLocksOfOneClientAreAllKept) {
   const Client one = client();
   std::vector<Lock> locks;
   for (int index = 0; index < 50; ++index) {
-    locks.push_back(one.lock(fmt::format("lock-{}", index), one_second));
+    locks.push_back(one.lock(fmt::format("lock-{}", index), {.lease = 5s}));
     ASSERT_OK(locks.back().acquire(soon()));
   }
-  std::this_thread::sleep_for(2500ms);
+  // Longer than a lease, so that each has been renewed.
+  std::this_thread::sleep_for(6s);
   for (const Lock& lock : locks) EXPECT_TRUE(lock.held());
   for (Lock& lock : locks) EXPECT_OK(lock.release());
 }
