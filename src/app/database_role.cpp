@@ -101,28 +101,33 @@ Status DatabaseRole::start_follower() {
   return {};
 }
 
-// Decides what a primary that this node finds as a standby is worth.
+// Decides what a primary that this node finds as a standby is worth. What was stored about it is asked first,
+// since it tells exactly what the log had acknowledged; comparing with the log's end would replace it.
 Status DatabaseRole::settle_primary(const Context& context) {
-  const auto end = log_end(context);
-  if (!end) return std::unexpected(end.error());
-  if (const auto same = primary_is_at(context, *end); same) {
-    return primary_to_replica({end->txid, *end->checksum}, end->epoch);
-  }
+  const auto view = log::read_log(context, bucket_);
+  if (!view) return std::unexpected(view.error());
+  const log::LogEnd end = view->end();
+  const Epoch epoch = end.author ? end.author->epoch : Epoch(0);
   auto database = attach(context, std::nullopt);
   if (!database) return std::unexpected(database.error().within("look at the former primary"));
   const Position position = (*database)->position();
   auto pending = (*database)->capture();
   if (!pending) return std::unexpected(pending.error());
+  const bool stored = !(*database)->acknowledged().is_zero();
   database->reset();
-  if (!pending->has_value() && !position.txid.is_zero()) return primary_to_replica(position, end->epoch);
-  if (end->txid > position.txid)
-    return put_aside(context, pending->has_value() ? &**pending : nullptr, end->epoch);
+  if (stored && !pending->has_value()) return primary_to_replica(position, epoch);
+  // After a crash between an acknowledgement, or a promotion, and its being stored.
+  if (primary_is_at(context, {.txid = end.txid, .checksum = end.checksum, .epoch = epoch})) {
+    return primary_to_replica({end.txid, *end.checksum}, epoch);
+  }
+  const bool nobody_else_wrote = end.txid.is_zero() || (end.author && end.author->node == options_.node);
+  if (!nobody_else_wrote) return put_aside(context, pending->has_value() ? &**pending : nullptr, epoch);
   base::log_info("holding commits that the log does not have; they are published when this node leads next",
-                 {{"txid", to_string(position.txid)}});
+                 {{"txid", to_string(end.txid)}});
   auto watcher = std::make_shared<log::LogWatcher>(bucket_, [] {});
   const base::MutexLock lock(mutex_);
   dormant_watcher_ = std::move(watcher);
-  dormant_position_ = position;
+  dormant_position_ = Position{end.txid, end.checksum.value_or(Checksum())};
   return {};
 }
 

@@ -214,8 +214,9 @@ Status read_yaml(Config& config, const std::string& text, const std::string& fil
 }
 
 Status read_environment(Config& config, const std::vector<std::string>& environment) {
-  static const std::set<std::string> for_others = {"LITECLUSTER_FAULT", "LITECLUSTER_CONFIG",
-                                                   "LITECLUSTER_NATS_SERVER", "LITECLUSTER_PARTNERS"};
+  static const std::set<std::string> for_others = {
+      "LITECLUSTER_FAULT",         "LITECLUSTER_CONFIG", "LITECLUSTER_NATS_SERVER", "LITECLUSTER_PARTNERS",
+      "LITECLUSTER_FENCING_TOKEN", "LITECLUSTER_HOOK",   "LITECLUSTER_LEADER",      "LITECLUSTER_MEMBER"};
   for (const std::string& entry : environment) {
     const std::size_t equals = entry.find('=');
     const std::string name = entry.substr(0, equals);

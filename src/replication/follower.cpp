@@ -75,6 +75,8 @@ class FollowerImplementation final : public Follower {
     log_changed();
     if (thread_.joinable()) thread_.join();
     watcher_.reset();
+    // The feeder goes on without us.
+    if (feeder_) feeder_->drop_callbacks();
     return std::move(feeder_);
   }
 

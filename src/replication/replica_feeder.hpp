@@ -64,6 +64,12 @@ class ReplicaFeeder {
   /// Applies one object whose bytes are at hand, such as a fence of our own.
   [[nodiscard]] Status apply(const log::Object& object, base::ByteView bytes);
 
+  /// Forgets both callbacks: who they belong to may end before the feeder does.
+  void drop_callbacks() {
+    options_.on_applied = nullptr;
+    options_.on_unusable = nullptr;
+  }
+
   [[nodiscard]] db::Replica& replica() { return replica_; }
   [[nodiscard]] const db::Replica& replica() const { return replica_; }
 
