@@ -205,6 +205,7 @@ Status Database::Implementation::prepare_difference(const std::shared_ptr<PageVi
   const bool small = std::uint64_t{gathered.pages.size()} * page_size_ <= options_.capture_memory_max;
   if (small) {
     std::vector<PageNo> numbers;
+    numbers.reserve(gathered.pages.size());
     for (const wal::PageFrame& page : gathered.pages) numbers.push_back(page.page);
     const auto read = view->for_each_of(numbers, context, [&memory](const ltx::Page& page) -> Status {
       base::append_bytes(memory, page.bytes);

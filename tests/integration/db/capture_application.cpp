@@ -142,13 +142,13 @@ void publish(Database& database, const CapturedTransaction& captured, const Agen
   if (auto done = database.acknowledge(captured.txid(), Epoch(1)); !done) give_up(done.error().message());
 }
 
-int agent(const std::string& path, const std::string& directory, int rounds) {
+int agent(const std::string& path, const std::string& directory, int rounds, unsigned frames) {
   base::configure_logging(base::LogLevel::error, base::LogFormat::text);
   const AgentLog log(directory);
   DatabaseOptions options{.path = path};
   options.poll_interval = std::chrono::milliseconds(50);
-  options.checkpoint.frames = 20;
-  options.checkpoint.frames_urgent = 40;
+  options.checkpoint.frames = frames;
+  options.checkpoint.frames_urgent = 2 * frames;
   auto attached = Database::attach(options, log.end());
   if (!attached) give_up(attached.error().message());
   Database& database = **attached;
@@ -183,6 +183,8 @@ int main(int count, char** arguments) {
   if (count == 5 && words[1] == "checkpointer") return checkpoint(words[2], words[3], std::stoi(words[4]));
   if (count == 3 && words[1] == "stalled-checkpointer") return checkpoint_and_stall(words[2]);
   if (count == 4 && words[1] == "reader") return read(words[2], std::stoi(words[3]));
-  if (count == 5 && words[1] == "agent") return agent(words[2], words[3], std::stoi(words[4]));
+  if (count == 6 && words[1] == "agent") {
+    return agent(words[2], words[3], std::stoi(words[4]), static_cast<unsigned>(std::stoul(words[5])));
+  }
   return 2;
 }

@@ -203,7 +203,7 @@ TEST(CaptureKilled, LogHasNoGapAndLeadsToTheDatabaseWhereverTheAgentDies) {
   for (const std::string& fault : faults) {
     SCOPED_TRACE(fault);
     Process writer(program, {"writer", path, std::to_string(killed + 1), "150", "50"});
-    Process agent(program, {"agent", path, log_directory.string(), "4"}, fault);
+    Process agent(program, {"agent", path, log_directory.string(), "4", "20"}, fault);
     const int status = agent.wait();
     ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "agent failed";
     killed += WIFSIGNALED(status) ? 1 : 0;
@@ -211,7 +211,7 @@ TEST(CaptureKilled, LogHasNoGapAndLeadsToTheDatabaseWhereverTheAgentDies) {
   }
   // The places under the write barrier are only reached while the writer leaves no quiet moment.
   EXPECT_GE(killed, 8);
-  Process last(program, {"agent", path, log_directory.string(), "4"});
+  Process last(program, {"agent", path, log_directory.string(), "4", "20"});
   ASSERT_EQ(last.wait(), 0);
 
   const AgentLog log(log_directory);
