@@ -116,9 +116,7 @@ void Coordinator::evaluate(base::BootTime now, const Roster& roster) {
   const base::BootTime write_at = std::max(*needed_since_ + std::max(wait, options_.settle), write_after_);
   if (now < write_at) return wake_at(write_at);
   write_in_flight_ = true;
-  const bool create = !assignment_ || deleted_;
-  actions_.emplace_back(
-      WriteAssignment{create ? Revision() : revision_, std::make_shared<const Assignment>(std::move(*next))});
+  actions_.emplace_back(WriteAssignment{revision_, std::make_shared<const Assignment>(std::move(*next))});
 }
 
 // Of two that disagree about the number of partitions, the one that joined later has to go.
