@@ -22,12 +22,20 @@ namespace {
 
 constexpr std::chrono::milliseconds tick_interval{200};
 constexpr std::chrono::milliseconds step_retry{200};
+constexpr std::uint64_t bucket_state_bytes_max = 4096;
+constexpr std::chrono::seconds bucket_check_interval{30};
+constexpr std::chrono::seconds bucket_check_timeout{2};
 constexpr std::uint64_t disk_free_min = std::uint64_t{64} << 20U;
 
 app::Equipment equipment_of(const AppOptions& options) {
   return {.database = options.sqlite.has_value(),
           .backend = options.backend.has_value(),
           .vip = options.vip.has_value()};
+}
+
+// Beside the replica, since it outlives both roles of the database.
+std::filesystem::path bucket_state_path(const Sqlite& sqlite) {
+  return sqlite.replica.string() + "-bucket";
 }
 
 std::string incarnation_text(const backend::GuardLink* guard) {
@@ -113,10 +121,20 @@ Status App::Impl::start(const Context& context) {
 
 Status App::Impl::open_database(const Context& context) {
   const Sqlite& sqlite = *options_.sqlite;
+  const auto stored = base::read_file(bucket_state_path(sqlite), bucket_state_bytes_max);
+  const auto remembered = stored ? log::parse_bucket_state(base::as_text(*stored)) : std::nullopt;
+  bucket_guard_.emplace(remembered);
+  // A bucket that was there once is never created again behind the operator's back.
+  const bool create = !remembered.has_value();
   auto opened = patiently(context, "waiting for the log's bucket",
-                          [&] { return log::open_bucket(context, options_.nats, sqlite.bucket, true); });
+                          [&] { return log::open_bucket(context, options_.nats, sqlite.bucket, create); });
+  if (!opened && opened.error().code() == ErrorCode::not_found && !create) {
+    bucket_guard_->observe(std::nullopt);
+    return bucket_guard_->status(sqlite.bucket);
+  }
   if (!opened) return std::unexpected(opened.error());
   log_ = std::move(*opened);
+  if (auto checked = check_bucket(context); !checked) return checked;
   database_ = std::make_shared<app::DatabaseRole>(
       app::DatabaseRoleOptions{.sqlite = sqlite,
                                .node = options_.node,
@@ -128,6 +146,18 @@ Status App::Impl::open_database(const Context& context) {
                                .on_fatal = [this](const Error& error) { wish_step_down(error.message()); }},
       *log_.bucket);
   return {};
+}
+
+// Compares the bucket with what this node remembers of it, and remembers the new state. An unreachable server
+// proves nothing; an alarm is final until the operator has removed the file.
+Status App::Impl::check_bucket(const Context& context) {
+  bucket_checked_ = base::system_clock().boot_time();
+  const auto state = log_.bucket->state(context.with_timeout(bucket_check_timeout));
+  if (!state && state.error().code() != ErrorCode::not_found) return {};
+  bucket_guard_->observe(state ? std::optional(*state) : std::nullopt);
+  if (auto status = bucket_guard_->status(options_.sqlite->bucket); !status) return status;
+  const std::string text = log::to_string(*bucket_guard_->remembered());
+  return base::write_file_durably(bucket_state_path(*options_.sqlite), base::as_bytes(text));
 }
 
 Status App::Impl::open_backend() {
@@ -422,6 +452,17 @@ void App::Impl::tick() {
       lease_->position_changed(position->txid);
     }
     lease_->log_epoch_seen(database_->log_epoch());
+    if (base::system_clock().boot_time() - bucket_checked_ >= bucket_check_interval) {
+      if (const auto checked = check_bucket(Context::background()); !checked) {
+        base::log_error("the log's bucket is not the one that it was",
+                        {{"reason", checked.error().message()}});
+        const base::MutexLock lock(mutex_);
+        refused_ = checked.error();
+        machine_.shut_down();
+        changed_.notify_all();
+        return;
+      }
+    }
     if (standby && database_->overtaken()) {
       if (auto followed = database_->follow(Context::background().with_timeout(std::chrono::seconds(30)));
           !followed) {

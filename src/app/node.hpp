@@ -24,6 +24,7 @@
 #include "backend/guard.hpp"
 #include "base/mutex.hpp"
 #include "election/lease_store.hpp"
+#include "log/bucket_guard.hpp"
 #include "log/open_bucket.hpp"
 #include "membership/service.hpp"
 #include "nats/connection.hpp"
@@ -64,6 +65,7 @@ class App::Impl {
 
   [[nodiscard]] Status start(const Context& context);
   [[nodiscard]] Status open_database(const Context& context);
+  [[nodiscard]] Status check_bucket(const Context& context);
   [[nodiscard]] Status open_backend();
   [[nodiscard]] Status start_members(const Context& context);
   [[nodiscard]] Status start_election();
@@ -106,7 +108,9 @@ class App::Impl {
       election::ReleaseReason::stepped_down;
   std::optional<Position> position_ LITECLUSTER_GUARDED_BY(mutex_);
   bool owes_release_ LITECLUSTER_GUARDED_BY(mutex_) = false;
-  bool armed_ = false;  // used by the working thread
+  bool armed_ = false;                            // used by the working thread
+  std::optional<log::BucketGuard> bucket_guard_;  // used by the working thread
+  base::BootTime bucket_checked_{};
 };
 
 }  // namespace litecluster
