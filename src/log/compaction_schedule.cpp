@@ -59,7 +59,7 @@ std::optional<CompactionJob> CompactionSchedule::job_for(std::size_t index, cons
   auto next = first_above(source, reached);
   if (next == source.end()) return std::nullopt;
   const base::WallTime interval = interval_start(next->second.created_at, destination.interval);
-  CompactionJob job{.level = destination.level, .inputs = {}};
+  CompactionJob job{.level = destination.level};
   std::uint64_t bytes = 0;
   bool full = false;
   bool closed = interval < interval_start(now, destination.interval);

@@ -40,7 +40,7 @@ struct CompactionOptions {
 /// Inputs in TXID order, each continuing or overlapping the one before.
 struct CompactionJob {
   int level = 1;
-  std::vector<Object> inputs;
+  std::vector<Object> inputs{};
 
   [[nodiscard]] ObjectName output() const { return {level, inputs.front().name.min, inputs.back().name.max}; }
 };

@@ -1,5 +1,7 @@
 #include "log/fence.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "log/restore.hpp"
@@ -10,15 +12,13 @@ namespace {
 
 /// One append; tells the protocol what came of it. The fence when it stands.
 Result<std::optional<Object>> append(const Context& context, Appender& appender, const FenceDriver& driver,
-                                     FenceProtocol& protocol, LogEnd& end) {
-  const auto file = driver.make_file(context, end.txid.next());
+                                     FenceProtocol& protocol, Txid txid) {
+  const auto file = driver.make_file(context, txid);
   if (!file) return std::unexpected(file.error());
   auto outcome = appender.append_fence(context, file->bytes, file->checksum);
   if (!outcome) return std::unexpected(outcome.error());
   if (const auto* taken = std::get_if<Appender::Taken>(&*outcome)) {
-    const Object& by = taken->by;
-    end = {by.name.max, by.created_at, by.checksum, by.author};
-    protocol.taken(by);
+    protocol.taken(taken->by);
     return std::nullopt;
   }
   protocol.appended();
@@ -47,19 +47,27 @@ Result<base::Bytes> make_fence_file(Txid txid, std::uint32_t commit, base::ByteV
 
 Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
                          const FenceDriver& driver) {
-  const auto view = read_log(context, bucket);
-  if (!view) return std::unexpected(view.error().within("fence the log", bucket.name()));
+  constexpr const char* operation = "fence the log";
+  auto view = read_log(context, bucket);
+  if (!view) return std::unexpected(view.error().within(operation, bucket.name()));
   FenceProtocol protocol(appender.author(), *view);
-  LogEnd end = view->end();
   std::optional<Object> fence;
   while (true) {
     if (const auto* apply = std::get_if<FenceProtocol::Apply>(&protocol.action())) {
-      const Txid txid = apply->txid;
-      if (auto applied = driver.apply(context, txid); !applied) return std::unexpected(applied.error());
+      if (view->end().txid < apply->txid) {
+        view = read_log(context, bucket);
+        if (!view) return std::unexpected(view.error().within(operation, bucket.name()));
+      }
+      const LogEnd end = view->end();
+      if (end.txid < apply->txid) {
+        return failure(ErrorCode::unavailable, operation, bucket.name(),
+                       fmt::format("the listing does not show TXID {} yet", to_string(apply->txid)));
+      }
+      if (auto applied = driver.apply(context, end.txid); !applied) return std::unexpected(applied.error());
       appender.start(end);
-      protocol.applied();
-    } else if (std::holds_alternative<FenceProtocol::Append>(protocol.action())) {
-      auto appended = append(context, appender, driver, protocol, end);
+      protocol.applied(end);
+    } else if (const auto* next = std::get_if<FenceProtocol::Append>(&protocol.action())) {
+      auto appended = append(context, appender, driver, protocol, next->txid);
       if (!appended) return std::unexpected(appended.error());
       if (*appended) fence = std::move(*appended);
     } else if (const auto* error = std::get_if<Error>(&protocol.action())) {

@@ -13,21 +13,22 @@ constexpr const char* operation = "fence the log";
 
 FenceProtocol::FenceProtocol(Author author, const LogView& view)
     : author_(std::move(author)), action_(Apply{view.end().txid}) {
-  const LogEnd end = view.end();
-  stands_ = end.author == author_;
-  if (view.highest_epoch() > author_.epoch || (view.highest_epoch() == author_.epoch && !stands_)) {
+  const bool is_ours = view.end().author == author_;
+  if (view.highest_epoch() > author_.epoch || (view.highest_epoch() == author_.epoch && !is_ours)) {
     fail_deposed(fmt::format("the log already holds objects of epoch {}", view.highest_epoch().value()));
   }
 }
 
-void FenceProtocol::applied() {
+void FenceProtocol::applied(const LogEnd& end) {
   const auto* apply = std::get_if<Apply>(&action_);
-  if (apply == nullptr) return;
-  const Txid txid = apply->txid;
-  if (stands_) {
-    action_ = Done{txid};
+  if (apply == nullptr || end.txid < apply->txid) return;
+  if (end.author == author_) {
+    // We have been here before: the fence of this very author stands.
+    action_ = Done{end.txid};
+  } else if (end.author && end.author->epoch >= author_.epoch) {
+    fail_deposed(fmt::format("TXID {} was written by {}", to_string(end.txid), to_string(*end.author)));
   } else {
-    action_ = Append{txid.next()};
+    action_ = Append{end.txid.next()};
   }
 }
 
@@ -40,7 +41,6 @@ void FenceProtocol::taken(const Object& by) {
   if (append == nullptr) return;
   const Txid txid = append->txid;
   if (by.author == author_) {
-    stands_ = true;
     action_ = Apply{txid};
   } else if (by.author && by.author->epoch >= author_.epoch) {
     fail_deposed(fmt::format("TXID {} was written by {}", to_string(txid), to_string(*by.author)));

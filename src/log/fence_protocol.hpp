@@ -2,9 +2,10 @@
 //
 // It has won epoch E in the election. It reads the log to its end N, applies everything up to N, and appends
 // TXID N+1 with its own epoch: the fence. The name can be created only once, so if an older leader still
-// appended N+1 first, that is part of history: it is applied, and the fence goes to N+2, and so on. Once the
-// fence stands, the next append of any older leader finds its name taken and it learns that it is deposed. An
-// epoch at or above E in the log, by somebody else, means that E is not ours to use.
+// appended N+1 first, that is part of history: it is applied, with whatever came after it, and the fence goes
+// behind the new end, and so on. Once the fence stands, the next append of any older leader finds its name
+// taken and it learns that it is deposed. An epoch at or above E in the log, by somebody else, means that E
+// is not ours to use.
 //
 // This class is only the protocol. The driver (fence.hpp) applies and appends.
 #pragma once
@@ -23,7 +24,8 @@ namespace litecluster::log {
 /// Pure; not thread-safe. Permitted: (applying -> appending)* -> done | failed.
 class FenceProtocol {
  public:
-  /// Bring the replica to exactly this TXID (0: there is nothing yet), then call applied().
+  /// Bring the replica to the end of the log as it is now, at least to this TXID (0: there may be nothing),
+  /// then call applied().
   struct Apply {
     Txid txid;
   };
@@ -46,7 +48,8 @@ class FenceProtocol {
   /// What to do now; the same until one of the events below.
   [[nodiscard]] const Action& action() const { return action_; }
 
-  void applied();
+  /// The replica has reached `end`: the last object that was applied.
+  void applied(const LogEnd& end);
   void appended();
   /// The name of the fence is taken by `by`.
   void taken(const Object& by);
@@ -57,8 +60,6 @@ class FenceProtocol {
   Author author_;
   Action action_;
   int rounds_ = 0;
-  /// We have been here before: the fence of this very author stands at the end of the log.
-  bool stands_ = false;
 };
 
 }  // namespace litecluster::log

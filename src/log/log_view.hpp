@@ -29,10 +29,10 @@ namespace litecluster::log {
 /// Where the log ends: what its last object says.
 struct LogEnd {
   /// 0: the log is empty.
-  Txid txid;
+  Txid txid{};
   base::WallTime created_at{};
-  std::optional<Checksum> checksum;
-  std::optional<Author> author;
+  std::optional<Checksum> checksum{};
+  std::optional<Author> author{};
 };
 
 /// TXIDs min to max, both included.

@@ -25,11 +25,11 @@ namespace litecluster::log {
 
 /// What the writer of an object decides; the rest follows from the bytes.
 struct NewObject {
-  ObjectName name;
+  ObjectName name{};
   /// Has to equal the time stamp in the LTX header.
   base::WallTime created_at{};
-  std::optional<Author> author;
-  std::optional<Checksum> checksum;
+  std::optional<Author> author{};
+  std::optional<Checksum> checksum{};
 };
 
 /// Delivers the next bytes into the buffer; 0 at the end.

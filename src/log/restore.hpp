@@ -34,15 +34,15 @@ struct RestoreProgress {
 };
 
 struct RestoreOptions {
-  std::filesystem::path output;
-  RestoreTarget target;
+  std::filesystem::path output{};
+  RestoreTarget target{};
   /// Replace what is at `output`; already_exists otherwise, unless it is empty.
   bool overwrite = false;
   /// Called in the caller's thread, often.
-  std::function<void(const RestoreProgress&)> on_progress;
+  std::function<void(const RestoreProgress&)> on_progress{};
   /// A look at the finished file before it takes its place, for an integrity check by SQLite; an error
   /// discards the file.
-  std::function<Status(const std::filesystem::path&)> check;
+  std::function<Status(const std::filesystem::path&)> check{};
   /// Times to plan again before giving up (unavailable).
   int replans_max = 20;
 };

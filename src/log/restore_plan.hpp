@@ -22,12 +22,12 @@ namespace litecluster::log {
 /// What to restore: the latest state unless one of the fields is set. Not both.
 struct RestoreTarget {
   /// The state after exactly this TXID.
-  std::optional<Txid> txid;
+  std::optional<Txid> txid{};
   /// The last state from before this time (strictly, as in Litestream).
-  std::optional<base::WallTime> time;
+  std::optional<base::WallTime> time{};
 
   [[nodiscard]] static RestoreTarget latest() { return {}; }
-  [[nodiscard]] static RestoreTarget at(Txid txid) { return {.txid = txid, .time = std::nullopt}; }
+  [[nodiscard]] static RestoreTarget at(Txid txid) { return {.txid = txid}; }
   [[nodiscard]] static RestoreTarget before(base::WallTime time) {
     return {.txid = std::nullopt, .time = time};
   }

@@ -17,6 +17,12 @@ Txid txid_of(const FenceProtocol& protocol) {
   return action == nullptr ? Txid(0xBAD) : action->txid;
 }
 
+/// The replica reached this TXID, written in epoch 1 unless said otherwise.
+LogEnd reached(std::uint64_t txid, std::uint64_t epoch = 1) {
+  if (txid == 0) return {};
+  return {.txid = Txid(txid), .author = author(epoch)};
+}
+
 ErrorCode error_of(const FenceProtocol& protocol) {
   const auto* error = std::get_if<Error>(&protocol.action());
   return error == nullptr ? ErrorCode::internal : error->code();
@@ -25,7 +31,7 @@ ErrorCode error_of(const FenceProtocol& protocol) {
 TEST(FenceProtocol, AppliesToTheEndAndAppendsTheNext) {
   FenceProtocol protocol(author(2), view_of(raw(1), raw(2)));
   EXPECT_EQ(txid_of<FenceProtocol::Apply>(protocol), Txid(2));
-  protocol.applied();
+  protocol.applied(reached(2));
   EXPECT_EQ(txid_of<FenceProtocol::Append>(protocol), Txid(3));
   protocol.appended();
   EXPECT_EQ(txid_of<FenceProtocol::Done>(protocol), Txid(3));
@@ -34,28 +40,32 @@ TEST(FenceProtocol, AppliesToTheEndAndAppendsTheNext) {
 TEST(FenceProtocol, BeginsAnEmptyLogWithTxidOne) {
   FenceProtocol protocol(author(1), LogView());
   EXPECT_EQ(txid_of<FenceProtocol::Apply>(protocol), Txid(0));
-  protocol.applied();
+  protocol.applied(reached(0));
   EXPECT_EQ(txid_of<FenceProtocol::Append>(protocol), Txid(1));
 }
 
 TEST(FenceProtocol, TakesInWhatTheOldLeaderStillAppended) {
   FenceProtocol protocol(author(2), view_of(raw(1)));
-  protocol.applied();
+  protocol.applied(reached(1));
   protocol.taken(raw(2, 1));
   EXPECT_EQ(txid_of<FenceProtocol::Apply>(protocol), Txid(2));
-  protocol.applied();
+  protocol.applied(reached(2));
   EXPECT_EQ(txid_of<FenceProtocol::Append>(protocol), Txid(3));
   protocol.taken(raw(3, 0));
-  protocol.applied();
-  EXPECT_EQ(txid_of<FenceProtocol::Append>(protocol), Txid(4));
+  // The log has gone on meanwhile, and so did the replica.
+  protocol.applied(reached(7));
+  EXPECT_EQ(txid_of<FenceProtocol::Append>(protocol), Txid(8));
 }
 
 TEST(FenceProtocol, GivesWayToANewerEpoch) {
   EXPECT_EQ(error_of(FenceProtocol(author(2), view_of(raw(1, 3)))), ErrorCode::deposed);
   FenceProtocol protocol(author(2), view_of(raw(1)));
-  protocol.applied();
+  protocol.applied(reached(1));
   protocol.taken(raw(2, 3));
   EXPECT_EQ(error_of(protocol), ErrorCode::deposed);
+  FenceProtocol late(author(2), view_of(raw(1)));
+  late.applied(reached(5, 3));
+  EXPECT_EQ(error_of(late), ErrorCode::deposed);
 }
 
 TEST(FenceProtocol, RefusesAnEpochThatSomebodyElseUsed) {
@@ -66,20 +76,20 @@ TEST(FenceProtocol, RefusesAnEpochThatSomebodyElseUsed) {
 
 TEST(FenceProtocol, RecognisesItsOwnFence) {
   FenceProtocol again(author(2), view_of(raw(1), raw(2, 2)));
-  again.applied();
+  again.applied(reached(2, 2));
   EXPECT_EQ(txid_of<FenceProtocol::Done>(again), Txid(2));
   FenceProtocol retry(author(2), view_of(raw(1)));
-  retry.applied();
+  retry.applied(reached(1));
   retry.taken(raw(2, 2));
   EXPECT_EQ(txid_of<FenceProtocol::Apply>(retry), Txid(2));
-  retry.applied();
+  retry.applied(reached(2, 2));
   EXPECT_EQ(txid_of<FenceProtocol::Done>(retry), Txid(2));
 }
 
 TEST(FenceProtocol, GivesUpInTheEnd) {
   FenceProtocol protocol(author(2), view_of(raw(1)));
   for (std::uint64_t txid = 2; txid <= 1001; ++txid) {
-    protocol.applied();
+    protocol.applied(reached(txid - 1));
     protocol.taken(raw(txid, 1));
   }
   EXPECT_EQ(error_of(protocol), ErrorCode::unavailable);
@@ -89,6 +99,7 @@ TEST(FenceProtocol, IgnoresEventsThatDoNotFit) {
   FenceProtocol protocol(author(2), view_of(raw(1)));
   protocol.appended();
   protocol.taken(raw(2, 1));
+  protocol.applied(reached(0));
   EXPECT_EQ(txid_of<FenceProtocol::Apply>(protocol), Txid(1));
 }
 

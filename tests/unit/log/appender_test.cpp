@@ -1,0 +1,166 @@
+#include "log/appender.hpp"
+
+#include <gtest/gtest.h>
+
+#include "unit/log/log_fixture.hpp"
+
+namespace litecluster::log {
+namespace {
+
+using namespace std::chrono_literals;
+using test::author;
+
+class AppenderTest : public test::LogTest {};
+
+TEST_F(AppenderTest, WritesWhatReadersNeedToKnow) {
+  const auto appender = make_appender(3);
+  appender->start({});
+  const auto object = append_next(*appender);
+  ASSERT_TRUE(object) << object.error().message();
+  EXPECT_EQ(object->name, ObjectName::raw(Txid(1)));
+  EXPECT_EQ(object->author, author(3));
+  EXPECT_EQ(object->checksum, model_.checksum());
+  EXPECT_EQ(object->created_at, clock_.wall_time());
+  EXPECT_EQ(appender->end(), Txid(1));
+}
+
+TEST_F(AppenderTest, RefusesToStartWithoutTheEndOfTheLog) {
+  EXPECT_EQ(append_next(*make_appender(1)).error().code(), ErrorCode::failed_precondition);
+}
+
+TEST_F(AppenderTest, RefusesAFileOfAnotherTxid) {
+  const auto appender = make_appender(1);
+  appender->start({.txid = Txid(5)});
+  EXPECT_EQ(append_next(*appender).error().code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(appender->append(context_, {}, {}).error().code(), ErrorCode::invalid_argument);
+  EXPECT_FALSE(appender->has_unresolved());
+}
+
+TEST_F(AppenderTest, RecognisesItsOwnObjectAfterALostAcknowledgement) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  const auto bytes = model_.commit(clock_.wall_time());
+  bucket_.lose_acknowledgements(1);
+  EXPECT_EQ(appender->append(context_, bytes, model_.checksum()).error().code(), ErrorCode::unavailable);
+  EXPECT_TRUE(appender->has_unresolved());
+  const auto again = appender->append(context_, bytes, model_.checksum());
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_FALSE(appender->has_unresolved());
+  append_many(*appender, 3);
+  EXPECT_EQ(appender->end(), Txid(4));
+}
+
+TEST_F(AppenderTest, AcceptsNothingElseWhileAnOutcomeIsUnknown) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  auto other_model = model_;
+  const auto bytes = model_.commit(clock_.wall_time());
+  bucket_.delay_next_put();
+  EXPECT_EQ(appender->append(context_, bytes, {}).error().code(), ErrorCode::unavailable);
+  const auto other = other_model.commit(clock_.wall_time() + 1s);
+  EXPECT_EQ(appender->append(context_, other, {}).error().code(), ErrorCode::failed_precondition);
+  // The first bytes surface at last, and are ours.
+  bucket_.deliver_late();
+  EXPECT_TRUE(appender->append(context_, bytes, {}));
+}
+
+TEST_F(AppenderTest, IsDeposedByTheFenceOfANewerEpoch) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 2);
+  auto copy = model_;
+  const auto new_leader = make_appender(2, "new");
+  new_leader->start({.txid = Txid(2)});
+  ASSERT_TRUE(new_leader->append(context_, copy.commit(clock_.wall_time()), {}));
+  const auto refused = append_next(*old_leader);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::deposed);
+  EXPECT_NE(refused.error().message().find("node new in epoch 2"), std::string::npos);
+  EXPECT_EQ(append_next(*old_leader).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(AppenderTest, IsDeposedByLitestreamItself) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  append_many(*appender, 1);
+  auto copy = model_;
+  ASSERT_TRUE(bucket_.put(context_, {.name = ObjectName::raw(Txid(2))}, copy.commit(clock_.wall_time())));
+  EXPECT_EQ(append_next(*appender).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(AppenderTest, IsDeposedByAnotherNodeOfTheSameEpoch) {
+  const auto first = make_appender(1, "a");
+  first->start({});
+  auto copy = model_;
+  append_many(*first, 1);
+  const auto second = make_appender(1, "b");
+  second->start({});
+  EXPECT_EQ(second->append(context_, copy.commit(clock_.wall_time()), {}).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(AppenderTest, ReplacesAStaleObjectBehindItsOwnFence) {
+  const auto leader = make_appender(2);
+  leader->start({});
+  append_many(*leader, 1);
+  auto copy = model_;
+  // Epoch 1 wrote TXID 2 although epoch 2 had fenced at 1.
+  ASSERT_TRUE(bucket_.put(context_, {.name = ObjectName::raw(Txid(2)), .author = author(1)},
+                          copy.commit(clock_.wall_time())));
+  const auto object = append_next(*leader);
+  ASSERT_TRUE(object) << object.error().message();
+  EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(2)))->author, author(2));
+}
+
+TEST_F(AppenderTest, KeepsTheBytesWhileTheBucketIsFull) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  const auto bytes = model_.commit(clock_.wall_time());
+  bucket_.refuse_puts(1, ErrorCode::resource_exhausted);
+  EXPECT_EQ(appender->append(context_, bytes, {}).error().code(), ErrorCode::resource_exhausted);
+  EXPECT_TRUE(appender->append(context_, bytes, {}));
+}
+
+TEST_F(AppenderTest, DoesNotListWhileNobodyElseWrites) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  append_many(*appender, 3);
+  clock_.advance(24h);
+  append_many(*appender, 3);
+  // Somebody else published, a moment ago: nothing can have been purged since.
+  bucket_.advance_sequence(5);
+  append_many(*appender, 1);
+  EXPECT_EQ(bucket_.listings(), 0U);
+  bucket_.advance_sequence(5);
+  clock_.advance(24h);
+  append_many(*appender, 1);
+  EXPECT_EQ(bucket_.listings(), 1U);
+}
+
+TEST_F(AppenderTest, IsNotFooledByANameThatIsFreeAgainAfterALongSleep) {
+  const auto sleeper = make_appender(1, "sleeper");
+  sleeper->start({});
+  append_many(*sleeper, 2);
+  auto other = model_;
+  const auto leader = make_appender(2, "leader");
+  leader->start({.txid = Txid(2)});
+  for (int count = 0; count < 3; ++count) {
+    ASSERT_TRUE(leader->append(context_, other.commit(clock_.wall_time()), {}));
+  }
+  // Compacted and purged: 3 and 4 are free again, the newest stays.
+  for (const std::uint64_t txid : {1, 2, 3, 4}) {
+    const auto object = bucket_.info(context_, ObjectName::raw(Txid(txid)));
+    ASSERT_TRUE(bucket_.remove(context_, *object));
+  }
+  clock_.advance(1h);
+  const auto fooled = append_next(*sleeper);
+  ASSERT_FALSE(fooled);
+  EXPECT_EQ(fooled.error().code(), ErrorCode::deposed) << fooled.error().message();
+  // What it left behind is ignored by readers.
+  const auto view = read_log(context_, bucket_);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->stale().size(), 1U);
+  EXPECT_EQ(view->end().txid, Txid(5));
+}
+
+}  // namespace
+}  // namespace litecluster::log

@@ -1,0 +1,128 @@
+#include "log/fence.hpp"
+
+#include <gtest/gtest.h>
+
+#include "unit/log/log_fixture.hpp"
+
+namespace litecluster::log {
+namespace {
+
+using test::author;
+
+class FenceTest : public test::LogTest {
+ protected:
+  /// A driver that plays the replica with the model, which is always at the end of the log.
+  FenceDriver driver() {
+    return {.apply = [this](const Context&, Txid txid) -> Status {
+              applied_.push_back(txid);
+              return {};
+            },
+            .make_file = [this](const Context&, Txid txid) -> Result<FenceFile> {
+              if (txid == Txid(1)) return FenceFile{model_.commit(clock_.wall_time()), model_.checksum()};
+              auto bytes = make_fence_file(txid, model_.page_count(), model_.page(1), clock_.wall_time(),
+                                           ltx::PageEncoding::block);
+              if (!bytes) return std::unexpected(bytes.error());
+              return FenceFile{std::move(*bytes), model_.checksum()};
+            }};
+  }
+
+  std::vector<Txid> applied_;
+};
+
+TEST_F(FenceTest, ChangesNothingInTheDatabase) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 3);
+  const auto leader = make_appender(2, "new");
+  const auto fence = fence_log(context_, bucket_, *leader, driver());
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(4)));
+  EXPECT_EQ(applied_, std::vector<Txid>{Txid(3)});
+  ASSERT_TRUE(restore_to(RestoreTarget::latest()));
+  EXPECT_EQ(restored(), model_.state(Txid(3)));
+  EXPECT_EQ(append_next(*old_leader).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(FenceTest, OfAnEmptyLogIsTheWholeDatabase) {
+  const auto leader = make_appender(1);
+  ASSERT_TRUE(fence_log(context_, bucket_, *leader, driver()));
+  append_many(*leader, 2);
+  ASSERT_TRUE(restore_to(RestoreTarget::latest()));
+  EXPECT_EQ(restored(), model_.state(Txid(3)));
+}
+
+TEST_F(FenceTest, TakesInWhatTheOldLeaderAppendedMeanwhile) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 1);
+  int late_appends = 2;
+  bucket_.before_put([&](const NewObject& object) {
+    if (object.author->epoch != Epoch(2) || late_appends-- <= 0) return;
+    ASSERT_TRUE(append_next(*old_leader));
+  });
+  const auto leader = make_appender(2, "new");
+  const auto fence = fence_log(context_, bucket_, *leader, driver());
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(4)));
+  EXPECT_EQ(applied_, (std::vector<Txid>{Txid(1), Txid(2), Txid(3)}));
+}
+
+TEST_F(FenceTest, TriedAgainAfterALostAcknowledgementStandsOnce) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 1);
+  const auto leader = make_appender(2, "new");
+  bucket_.lose_acknowledgements(1);
+  EXPECT_EQ(fence_log(context_, bucket_, *leader, driver()).error().code(), ErrorCode::unavailable);
+  const auto fence = fence_log(context_, bucket_, *leader, driver());
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(2)));
+  model_.repeat_state();
+  append_many(*leader, 1);
+  EXPECT_EQ(leader->end(), Txid(3));
+}
+
+TEST_F(FenceTest, ThatArrivesLateIsRecognisedUnderItsName) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 1);
+  const auto leader = make_appender(2, "new");
+  bucket_.delay_next_put();
+  ASSERT_FALSE(fence_log(context_, bucket_, *leader, driver()));
+  clock_.advance(std::chrono::seconds(1));  // so that the second attempt has other bytes
+  bool arrived = false;
+  bucket_.before_put([&](const NewObject&) {
+    if (!std::exchange(arrived, true)) bucket_.deliver_late();
+  });
+  const auto fence = fence_log(context_, bucket_, *leader, driver());
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(2)));
+  model_.repeat_state();
+  append_many(*leader, 1);
+}
+
+TEST_F(FenceTest, IsRefusedWhenANewerEpochIsInTheLog) {
+  const auto leader = make_appender(5);
+  leader->start({});
+  append_many(*leader, 1);
+  const auto late = make_appender(4, "late");
+  EXPECT_EQ(fence_log(context_, bucket_, *late, driver()).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(FenceTest, IsWonByTheNewerOfTwoEpochsWhateverTheOrder) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 1);
+  const auto second = make_appender(2, "second");
+  const auto third = make_appender(3, "third");
+  bool raced = false;
+  bucket_.before_put([&](const NewObject& object) {
+    if (object.author->epoch != Epoch(2) || std::exchange(raced, true)) return;
+    ASSERT_TRUE(fence_log(context_, bucket_, *third, driver()));
+  });
+  EXPECT_EQ(fence_log(context_, bucket_, *second, driver()).error().code(), ErrorCode::deposed);
+  EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(2)))->author, author(3, "third"));
+}
+
+}  // namespace
+}  // namespace litecluster::log

@@ -1,0 +1,123 @@
+#include "log/maintenance.hpp"
+
+#include <gtest/gtest.h>
+
+#include "unit/log/log_fixture.hpp"
+
+namespace litecluster::log {
+namespace {
+
+using namespace std::chrono_literals;
+using test::author;
+
+class MaintenanceTest : public test::LogTest {
+ protected:
+  void SetUp() override {
+    leader_ = make_appender(2);
+    leader_->start({});
+  }
+
+  Result<MaintenanceReport> maintain() {
+    return run_maintenance(context_, maintenance_, watcher_, schedule_, policy_, clock_.wall_time());
+  }
+
+  std::unique_ptr<Appender> leader_;
+  Maintenance maintenance_{bucket_, author(2), {.spool_directory = directory_.path()}};
+  LogWatcher watcher_{bucket_, {}};
+  CompactionSchedule schedule_ = *CompactionSchedule::create({.levels = {{1, 10s}, {2, 60s}}});
+  RetentionPolicy policy_{.raw_grace = 60s};
+};
+
+TEST_F(MaintenanceTest, MergesAndPrunesWhileEverythingStaysRestorable) {
+  for (int round = 0; round < 20; ++round) {
+    append_many(*leader_, 20);
+    const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
+    ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
+    const auto report = maintain();
+    ASSERT_TRUE(report) << report.error().message();
+  }
+  const auto view = read_log(context_, bucket_);
+  EXPECT_LT(view->level(0).size(), 200U);
+  EXPECT_GT(view->level(1).size(), 15U);
+  EXPECT_GT(view->level(2).size(), 1U);
+  EXPECT_TRUE(view->gaps(Txid(0)).empty());
+  for (const auto& [name, object] : view->level(1)) {
+    ASSERT_TRUE(restore_to(RestoreTarget::at(name.max)));
+    EXPECT_EQ(restored(), model_.state(name.max));
+    EXPECT_EQ(object.author, author(2));
+  }
+  ASSERT_TRUE(restore_to(RestoreTarget::latest()));
+  EXPECT_EQ(restored(), model_.state(Txid(400)));
+}
+
+TEST_F(MaintenanceTest, SpoolsLargeInputsToDiskAndLeavesNothingThere) {
+  append_many(*leader_, 10);
+  Maintenance spooling(bucket_, author(2), {.spool_directory = directory_.path(), .input_memory_max = 0});
+  CompactionJob job{.level = 1};
+  const auto view = read_log(context_, bucket_);
+  for (const auto& [name, object] : view->level(0)) job.inputs.push_back(object);
+  const auto object = spooling.compact(context_, job);
+  ASSERT_TRUE(object) << object.error().message();
+  EXPECT_EQ(object->created_at, job.inputs.back().created_at);
+  EXPECT_EQ(object->checksum, model_.checksum());
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+  EXPECT_EQ(spooling.compact(context_, job)->sequence, object->sequence);
+}
+
+TEST_F(MaintenanceTest, PublishesNothingFromADamagedInput) {
+  append_many(*leader_, 3);
+  bucket_.damage(ObjectName::raw(Txid(2)), 150);
+  CompactionJob job{.level = 1};
+  const auto view = read_log(context_, bucket_);
+  for (const auto& [name, object] : view->level(0)) job.inputs.push_back(object);
+  EXPECT_EQ(maintenance_.compact(context_, job).error().code(), ErrorCode::corrupt);
+  EXPECT_FALSE(bucket_.contains(job.output()));
+}
+
+TEST_F(MaintenanceTest, PublishesNoSnapshotThatFailedHalfWay) {
+  const auto refused =
+      maintenance_.put_snapshot(context_, Txid(1), clock_.wall_time(), {}, [](ltx::Sink& sink) -> Status {
+        static_cast<void>(sink.write(base::as_bytes("half a snapshot")));
+        return failure(ErrorCode::io, "read page", "app.db", "the disk is gone");
+      });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::io);
+  EXPECT_FALSE(bucket_.contains(ObjectName::snapshot(Txid(1))));
+}
+
+TEST_F(MaintenanceTest, StopsWhenANewerEpochShows) {
+  append_many(*leader_, 1);
+  auto copy = model_;
+  const auto newer = make_appender(3, "newer");
+  newer->start({.txid = Txid(1)});
+  const auto fence = newer->append(context_, copy.commit(clock_.wall_time()), {});
+  ASSERT_TRUE(watcher_.wait_for(context_, fence->sequence));
+  EXPECT_EQ(maintain().error().code(), ErrorCode::deposed);
+}
+
+TEST_F(MaintenanceTest, RecoversFromInputsThatWereRemovedUnseen) {
+  bucket_.announce_removals(false);
+  append_many(*leader_, 60);
+  const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
+  ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
+  ASSERT_TRUE(bucket_.remove(context_, *bucket_.info(context_, ObjectName::raw(Txid(1)))));
+  EXPECT_EQ(maintain().error().code(), ErrorCode::not_found);
+  // It does not come back to the same job for ever.
+  const auto again = maintain();
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(read_log(context_, bucket_)->level(1).begin()->first.min, Txid(2));
+}
+
+TEST_F(MaintenanceTest, RemovesSeveralAtATime) {
+  append_many(*leader_, 100);
+  const auto view = read_log(context_, bucket_);
+  std::vector<Object> objects;
+  for (const auto& [name, object] : view->level(0)) objects.push_back(object);
+  std::atomic<int> removed{0};
+  ASSERT_TRUE(maintenance_.remove(context_, objects, [&removed](const Object&) { ++removed; }));
+  EXPECT_EQ(removed, 100);
+  EXPECT_TRUE(read_log(context_, bucket_)->empty());
+}
+
+}  // namespace
+}  // namespace litecluster::log
