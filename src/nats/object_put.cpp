@@ -42,6 +42,7 @@
 #include <algorithm>
 #include <charconv>
 #include <deque>
+#include <functional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -71,6 +72,14 @@ ServerTime now() {
   return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
 }
 
+// The bytes of a chunk until it is acknowledged: the caller's own where they stay, a copy otherwise.
+struct ChunkData {
+  base::Bytes copy;
+  base::ByteView view;
+};
+// Gives the next chunk, an empty one at the end. The argument is a buffer to use again.
+using ChunkSource = std::function<Result<ChunkData>(base::Bytes recycled)>;
+
 // One put. Lives in one call.
 class Putter {
  public:
@@ -89,12 +98,12 @@ class Putter {
 
   Status check() const;
   Result<ObjectInfo> put_small(base::ByteView data);
-  Result<ObjectInfo> put_large(const ByteSource& source, base::ByteView first);
+  Result<ObjectInfo> put_large(const ChunkSource& next);
 
  private:
   struct Chunk {
     std::uint64_t index = 0;
-    base::Bytes data;
+    ChunkData data;
     std::optional<PendingAck> ack;
   };
 
@@ -110,7 +119,7 @@ class Putter {
   std::optional<Result<ObjectInfo>> look_who_won();
   Status read_replaced();
 
-  Status add_chunk(base::Bytes data);
+  Status add_chunk(ChunkData data);
   void send_chunk(Chunk& chunk);
   Status take_ack();
   Status resume();
@@ -130,6 +139,7 @@ class Putter {
   // Chunks that are not acknowledged, oldest first.
   std::deque<Chunk> under_way_;
   std::size_t bytes_under_way_ = 0;
+  base::Bytes recycled_;
   std::uint64_t last_chunk_sequence_ = 0;
   // The connection that chunks are sent on; when it breaks, nothing is sent until resume() has looked at what
   // arrived.
@@ -295,10 +305,10 @@ Result<ObjectInfo> Putter::put_small(base::ByteView data) {
         jetstream.publish_async(metadata_subject_, base::as_bytes(*json), metadata_headers(*json, true));
   }
   LITECLUSTER_FAULT_POINT("object.metadata_sent");
-  Result<PublishAck> chunk_ack = chunk ? chunk->wait(context_) : std::unexpected(chunk.error());
   Result<PublishAck> metadata_ack = metadata ? metadata->wait(context_) : std::unexpected(metadata.error());
   // The condition on the message id makes this sufficient: metadata is not stored without its chunk.
   if (metadata_ack) return finish(metadata_ack->sequence);
+  Result<PublishAck> chunk_ack = chunk ? chunk->wait(context_) : std::unexpected(chunk.error());
   const bool metadata_sent = metadata.has_value() && outcome_unknown(metadata_ack.error());
   if (!chunk_ack && !outcome_unknown(chunk_ack.error())) {
     // Without its chunk the metadata cannot have been stored.
@@ -327,7 +337,7 @@ void Putter::send_chunk(Chunk& chunk) {
     broken_ = true;
     return;
   }
-  auto sent = store_.jetstream().publish_async(chunk_subject_, chunk.data, chunk_headers(chunk.index));
+  auto sent = store_.jetstream().publish_async(chunk_subject_, chunk.data.view, chunk_headers(chunk.index));
   if (sent) {
     chunk.ack.emplace(std::move(*sent));
   } else {
@@ -335,8 +345,8 @@ void Putter::send_chunk(Chunk& chunk) {
   }
 }
 
-Status Putter::add_chunk(base::Bytes data) {
-  const std::size_t size = data.size();
+Status Putter::add_chunk(ChunkData data) {
+  const std::size_t size = data.view.size();
   if (auto status = drain(options_.in_flight_max > size ? options_.in_flight_max - size : 0); !status)
     return status;
   under_way_.push_back({info_.chunks++, std::move(data), std::nullopt});
@@ -370,7 +380,8 @@ Status Putter::take_ack() {
                    "the server stored chunks out of order; try again");
   }
   last_chunk_sequence_ = ack->sequence;
-  bytes_under_way_ -= oldest.data.size();
+  bytes_under_way_ -= oldest.data.view.size();
+  recycled_ = std::move(oldest.data.copy);
   under_way_.pop_front();
   return {};
 }
@@ -410,7 +421,7 @@ Status Putter::resume() {
       continue;
     }
     while (!under_way_.empty() && under_way_.front().index < *stored) {
-      bytes_under_way_ -= under_way_.front().data.size();
+      bytes_under_way_ -= under_way_.front().data.view.size();
       under_way_.pop_front();
     }
     if (!under_way_.empty() && under_way_.front().index != *stored) {
@@ -423,7 +434,7 @@ Status Putter::resume() {
   }
 }
 
-Result<ObjectInfo> Putter::put_large(const ByteSource& source, base::ByteView first) {
+Result<ObjectInfo> Putter::put_large(const ChunkSource& next) {
   if (auto status = read_replaced(); !status) return give_up(status.error(), false);
   if (options_.create_only) {
     // Spares the upload; the metadata's condition decides.
@@ -436,24 +447,19 @@ Result<ObjectInfo> Putter::put_large(const ByteSource& source, base::ByteView fi
   }
   generation_ = store_.jetstream().connection().generation();
   base::Sha256 digest;
-  base::Bytes chunk(first.begin(), first.end());
-  while (!chunk.empty()) {
-    digest.update(chunk);
-    info_.size += chunk.size();
-    if (auto status = add_chunk(std::move(chunk)); !status) return give_up(status.error(), false);
-    LITECLUSTER_FAULT_POINT("object.chunk_sent");
-    chunk.assign(options_.chunk_size, std::byte{0});
-    std::size_t filled = 0;
-    while (filled < chunk.size()) {
-      auto count = source(std::span(chunk).subspan(filled));
-      if (!count) {
-        discard_chunks();
-        return std::unexpected(count.error());
-      }
-      if (*count == 0) break;
-      filled += *count;
+  while (true) {
+    auto data = next(std::move(recycled_));
+    if (!data) {
+      discard_chunks();
+      return std::unexpected(data.error());
     }
-    chunk.resize(filled);
+    const base::ByteView view = data->view;
+    if (view.empty()) break;
+    info_.size += view.size();
+    if (auto status = add_chunk(std::move(*data)); !status) return give_up(status.error(), false);
+    // While the server works on it.
+    digest.update(view);
+    LITECLUSTER_FAULT_POINT("object.chunk_sent");
   }
   while (!under_way_.empty()) {
     if (auto status = take_ack(); !status) return give_up(status.error(), false);
@@ -477,14 +483,12 @@ Result<ObjectInfo> JetStreamObjectStore::put(const Context& context, std::string
     Putter putter(*this, context, name, options);
     if (auto status = putter.check(); !status) return std::unexpected(status.error());
     if (data.size() <= options.chunk_size) return putter.put_small(data);
-    base::ByteView rest = data.subspan(options.chunk_size);
-    const ByteSource source = [&rest](std::span<std::byte> destination) -> Result<std::size_t> {
-      const std::size_t count = std::min(destination.size(), rest.size());
-      std::copy_n(rest.begin(), count, destination.begin());
-      rest = rest.subspan(count);
-      return count;
-    };
-    auto result = putter.put_large(source, data.first(options.chunk_size));
+    base::ByteView rest = data;
+    auto result = putter.put_large([&](const base::Bytes& /*recycled*/) -> Result<ChunkData> {
+      const base::ByteView chunk = rest.first(std::min(rest.size(), options.chunk_size));
+      rest = rest.subspan(chunk.size());
+      return ChunkData{{}, chunk};
+    });
     if (result || result.error().code() != ErrorCode::gap || attempt == attempts_max) return result;
   }
 }
@@ -493,26 +497,30 @@ Result<ObjectInfo> JetStreamObjectStore::put(const Context& context, std::string
                                              const PutOptions& options) {
   Putter putter(*this, context, name, options);
   if (auto status = putter.check(); !status) return std::unexpected(status.error());
-  // Read one chunk and a byte: what ends within the first chunk is a small object.
-  base::Bytes first(options.chunk_size + 1);
-  std::size_t filled = 0;
-  while (filled < first.size()) {
-    auto count = source(std::span(first).subspan(filled));
-    if (!count) return std::unexpected(count.error());
-    if (*count == 0) break;
-    filled += *count;
-  }
-  first.resize(filled);
-  if (filled <= options.chunk_size) return putter.put_small(first);
-  bool ahead = true;
-  const std::byte extra = first.back();
-  first.pop_back();
-  const ByteSource rest = [&](std::span<std::byte> destination) -> Result<std::size_t> {
-    if (!std::exchange(ahead, false)) return source(destination);
-    destination.front() = extra;
-    return 1;
+  const auto fill = [&](base::Bytes& buffer, std::size_t filled) -> Status {
+    while (filled < buffer.size()) {
+      auto count = source(std::span(buffer).subspan(filled));
+      if (!count) return std::unexpected(count.error());
+      if (*count == 0) break;
+      filled += *count;
+    }
+    buffer.resize(filled);
+    return {};
   };
-  return putter.put_large(rest, first);
+  // One chunk and a byte: what ends within the first chunk is a small object.
+  base::Bytes ahead(options.chunk_size + 1);
+  if (auto status = fill(ahead, 0); !status) return std::unexpected(status.error());
+  if (ahead.size() <= options.chunk_size) return putter.put_small(ahead);
+  return putter.put_large([&](base::Bytes buffer) -> Result<ChunkData> {
+    // The bytes that were read ahead come first: a whole chunk and one more, then that one.
+    const std::size_t taken = std::min(ahead.size(), options.chunk_size);
+    buffer.resize(options.chunk_size);
+    std::copy_n(ahead.begin(), taken, buffer.begin());
+    ahead.erase(ahead.begin(), ahead.begin() + static_cast<std::ptrdiff_t>(taken));
+    if (auto status = fill(buffer, taken); !status) return std::unexpected(status.error());
+    const base::ByteView view = buffer;
+    return ChunkData{std::move(buffer), view};
+  });
 }
 
 }  // namespace litecluster::nats

@@ -1,0 +1,185 @@
+// The object store beside bare nats.c, on a private nats-server, in one run.
+//
+//   bench_nats [ROUNDS]      default 2000
+//
+// What is compared takes turns in small blocks, so that other load on the machine meets both alike; the
+// figures are medians for round trips and the medians of the blocks for throughput.
+#include <fmt/format.h>
+#include <nats/nats.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nats/object_store.hpp"
+#include "nats/private_server.hpp"
+
+namespace {
+
+using namespace litecluster;        // NOLINT: a program of one file
+using namespace litecluster::nats;  // NOLINT
+using Clock = std::chrono::steady_clock;
+
+[[noreturn]] void fail(const std::string& what) {
+  fmt::print(stderr, "bench_nats: {}\n", what);
+  std::_Exit(1);
+}
+void check(natsStatus status) {
+  if (status != NATS_OK) fail(natsStatus_GetText(status));
+}
+template <typename T>
+T need(Result<T> result) {
+  if (!result) fail(result.error().message());
+  return std::move(*result);
+}
+void need(const Status& status) {
+  if (!status) fail(status.error().message());
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+double time_of(const std::function<void()>& work) {
+  const auto began = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - began).count();
+}
+
+struct Bare {
+  natsConnection* connection = nullptr;
+  jsCtx* jetstream = nullptr;
+
+  explicit Bare(const std::string& url) {
+    check(natsConnection_ConnectTo(&connection, url.c_str()));
+    jsOptions options;
+    check(jsOptions_Init(&options));
+    check(natsConnection_JetStream(&jetstream, connection, &options));
+  }
+  Bare(const Bare&) = delete;
+  Bare& operator=(const Bare&) = delete;
+  ~Bare() {
+    jsCtx_Destroy(jetstream);
+    natsConnection_Destroy(connection);
+  }
+  void publish(const std::string& subject, const base::Bytes& data) {
+    jsPubAck* ack = nullptr;
+    check(js_Publish(&ack, jetstream, subject.c_str(), data.data(), static_cast<int>(data.size()), nullptr,
+                     nullptr));
+    jsPubAck_Destroy(ack);
+  }
+  void publish_all(const std::string& subject, const base::Bytes& chunk, int count) {
+    for (int index = 0; index < count; ++index) {
+      check(
+          js_PublishAsync(jetstream, subject.c_str(), chunk.data(), static_cast<int>(chunk.size()), nullptr));
+      if (index % 64 == 63) check(js_PublishAsyncComplete(jetstream, nullptr));
+    }
+    check(js_PublishAsyncComplete(jetstream, nullptr));
+  }
+  void fetch_all(const std::string& stream, const std::string& subject, int count) {
+    jsSubOptions options;
+    check(jsSubOptions_Init(&options));
+    options.Stream = stream.c_str();
+    options.Ordered = true;
+    natsSubscription* subscription = nullptr;
+    check(js_SubscribeSync(&subscription, jetstream, subject.c_str(), nullptr, &options, nullptr));
+    check(natsSubscription_SetPendingLimits(subscription, -1, -1));
+    for (int index = 0; index < count; ++index) {
+      natsMsg* message = nullptr;
+      check(natsSubscription_NextMsg(&message, subscription, 10'000));
+      natsMsg_Destroy(message);
+    }
+    natsSubscription_Destroy(subscription);
+  }
+};
+
+struct Pair {
+  std::vector<double> bare;
+  std::vector<double> ours;
+};
+
+void bench_small(Bare& bare, const JetStream& jetstream, ObjectStore& store, int rounds) {
+  const base::Bytes data(1000, std::byte{7});
+  Pair publish;
+  std::vector<double> put;
+  std::vector<double> get;
+  PutOptions create;
+  create.create_only = true;
+  const Context context = Context::background();
+  for (int round = 0; round < rounds; ++round) {
+    publish.bare.push_back(time_of([&] { bare.publish("plain.bare", data); }));
+    publish.ours.push_back(time_of([&] { need(jetstream.publish(context, "plain.ours", data)); }));
+    ObjectInfo info;
+    put.push_back(
+        time_of([&] { info = need(store.put(context, fmt::format("small-{}", round), data, create)); }));
+    get.push_back(time_of([&] { need(store.get(context, info, data.size())); }));
+  }
+  const double reference = median(publish.bare);
+  fmt::print("one synchronous publish of 1000 bytes, bare nats.c   {:8.1f} us\n", reference * 1e6);
+  fmt::print("the same, ours                                       {:8.1f} us   {:.2f} x\n",
+             median(publish.ours) * 1e6, median(publish.ours) / reference);
+  fmt::print("create-only put of 1000 bytes                        {:8.1f} us   {:.2f} x   (aim: 1.30)\n",
+             median(put) * 1e6, median(put) / reference);
+  fmt::print("get of 1000 bytes                                    {:8.1f} us   {:.2f} x\n",
+             median(get) * 1e6, median(get) / reference);
+}
+
+void bench_large(Bare& bare, ObjectStore& store, int blocks) {
+  constexpr int chunks = 256;
+  const base::Bytes chunk(default_chunk_size, std::byte{7});
+  const base::Bytes object(chunks * default_chunk_size, std::byte{7});
+  const double megabytes = static_cast<double>(object.size()) / (1U << 20U);
+  const Context context = Context::background();
+  Pair put;
+  Pair get;
+  for (int block = 0; block < blocks; ++block) {
+    const std::string subject = fmt::format("plain.large-{}", block);
+    const std::string name = fmt::format("large-{}", block);
+    put.bare.push_back(megabytes / time_of([&] { bare.publish_all(subject, chunk, chunks); }));
+    ObjectInfo info;
+    put.ours.push_back(megabytes / time_of([&] { info = need(store.put(context, name, object)); }));
+    get.bare.push_back(megabytes / time_of([&] { bare.fetch_all("plain", subject, chunks); }));
+    get.ours.push_back(megabytes / time_of([&] {
+                         need(store.get(context, info, [](base::ByteView) -> Status { return {}; }));
+                       }));
+    need(store.remove(context, info));
+  }
+  fmt::print("publishes of 128 KiB, bare nats.c                    {:8.1f} MiB/s\n", median(put.bare));
+  fmt::print("put of a 32 MiB object                               {:8.1f} MiB/s   {:.2f} x   (aim: 0.90)\n",
+             median(put.ours), median(put.ours) / median(put.bare));
+  fmt::print("fetches of 128 KiB, bare nats.c (ordered consumer)   {:8.1f} MiB/s\n", median(get.bare));
+  fmt::print("get of a 32 MiB object, digest checked               {:8.1f} MiB/s   {:.2f} x   (aim: 0.90)\n",
+             median(get.ours), median(get.ours) / median(get.bare));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 2000;
+  const auto directory = std::filesystem::temp_directory_path() / fmt::format("bench-nats-{}", ::getpid());
+  {
+    PrivateServerOptions server_options;
+    server_options.directory = directory;
+    const auto server = need(PrivateServer::start(Context::background(), server_options));
+    NatsOptions options;
+    options.urls = {server.url()};
+    const JetStream jetstream(need(Connection::connect(Context::background(), options)));
+    StreamConfig plain;
+    plain.name = "plain";
+    plain.subjects = {"plain.>"};
+    need(jetstream.create_stream(Context::background(), plain));
+    const auto store = need(create_object_store(Context::background(), jetstream, "bench"));
+    fmt::print("nats-server {}\n", server.version());
+    Bare bare(server.url());
+    bench_small(bare, jetstream, *store, rounds);
+    bench_large(bare, *store, 9);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(directory, ignored);
+  return 0;
+}
