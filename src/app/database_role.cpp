@@ -62,7 +62,7 @@ Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& contex
                                                            std::optional<db::LogEnd> end) const {
   auto options = replication::database_options(options_.sqlite);
   options.switch_to_wal = true;
-  return db::Database::attach(std::move(options), std::move(end), context);
+  return db::Database::attach(std::move(options), end, context);
 }
 
 Result<db::LogEnd> DatabaseRole::log_end(const Context& context) const {

@@ -300,7 +300,7 @@ void add_encoding(CLI::App* command, LtxArguments& arguments) {
 }
 
 template <typename Run>
-void on_run(CommandLine& line, CLI::App* command, Run run) {
+void on_run(CommandLine& line, CLI::App* command, const Run& run) {
   command->callback([line, run]() mutable {
     if (const Status status = run(line); !status) report(line, status.error());
   });

@@ -145,6 +145,7 @@ Status set_compaction_levels(Config& config, const Values& values) {
 }
 
 // Shorthand for an accessor: FIELD(sqlite, path) is [](Config& c) -> auto& { return sqlite(c).path; }.
+// A member's name cannot stand in parentheses. NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define LITECLUSTER_FIELD(section, member) [](Config& config) -> auto& { return section(config).member; }
 
 void add_node_keys(std::vector<ConfigKey>& keys) {
