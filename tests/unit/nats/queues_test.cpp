@@ -12,6 +12,9 @@ namespace litecluster::nats {
 namespace {
 
 Message message(const std::string& text, const std::string& subject = "s") {
+  // Messages are freed through the library's own collector, which has to be running.
+  static const natsStatus opened = nats_Open(-1);
+  EXPECT_EQ(opened, NATS_OK);
   natsMsg* created = nullptr;
   EXPECT_EQ(natsMsg_Create(&created, subject.c_str(), nullptr, text.data(), static_cast<int>(text.size())),
             NATS_OK);
