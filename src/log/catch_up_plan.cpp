@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 namespace litecluster::log {
 namespace {
@@ -25,7 +26,8 @@ std::vector<const Object*> objects_after(const LogView& view, Txid from) {
       if (name.max > from) objects.push_back(&object);
     }
   }
-  std::ranges::stable_sort(objects, {}, [](const Object* object) { return object->name.max; });
+  const auto order = [](const Object* object) { return std::pair(object->name.max, object->name); };
+  std::ranges::sort(objects, {}, order);
   return objects;
 }
 

@@ -40,11 +40,10 @@ void FenceProtocol::taken(const Object& by) {
   const auto* append = std::get_if<Append>(&action_);
   if (append == nullptr) return;
   const Txid txid = append->txid;
-  if (by.author == author_) {
-    action_ = Apply{txid};
-  } else if (by.author && by.author->epoch >= author_.epoch) {
+  const bool is_ours = by.author == author_;
+  if (!is_ours && by.author && by.author->epoch >= author_.epoch) {
     fail_deposed(fmt::format("TXID {} was written by {}", to_string(txid), to_string(*by.author)));
-  } else if (++rounds_ == rounds_max) {
+  } else if (!is_ours && ++rounds_ == rounds_max) {
     action_ =
         Error(ErrorCode::unavailable, operation, fmt::format("epoch {}", author_.epoch.value()),
               fmt::format("somebody without this epoch appends faster than we can follow, now at TXID {}",
