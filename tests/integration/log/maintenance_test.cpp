@@ -60,7 +60,13 @@ TEST_F(MaintenanceTest, LosesNoPromisedStateWhileReadersRestoreIt) {
     }
   };
   std::vector<std::jthread> readers;
+  // Also when an assertion ends the test: destroyed before the readers are joined.
+  struct EndReaders {
+    std::atomic<bool>& ended;
+    ~EndReaders() { ended = true; }
+  };
   for (const unsigned seed : {1U, 2U}) readers.emplace_back(reader, seed);
+  const EndReaders end_readers{ended};
 
   LogWatcher watcher(*bucket_, {});
   Appender appender(*bucket_, author(1), base::system_clock(), watcher.read_end());
