@@ -51,7 +51,7 @@ chaos: build
 
 fuzz:
 	@scripts/bootstrap check
-	@cmake --preset fuzz > /dev/null && cmake --build --preset fuzz -j $(JOBS)
+	@cmake --preset fuzz > /dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@scripts/fuzz $(SECONDS_PER_TARGET)
 
 asan tsan:

@@ -27,8 +27,10 @@ std::vector<std::uint16_t> spread(const std::vector<std::uint16_t>& current, std
   const std::size_t extra = current.size() % nodes;
   std::vector<std::uint16_t> by_count(nodes);
   std::iota(by_count.begin(), by_count.end(), std::uint16_t{0});
-  std::ranges::stable_sort(
-      by_count, [&](std::uint16_t left, std::uint16_t right) { return count[left] > count[right]; });
+  // Ties by index: the order has to be the same on every node.
+  std::ranges::sort(by_count, [&](std::uint16_t left, std::uint16_t right) {
+    return count[left] != count[right] ? count[left] > count[right] : left < right;
+  });
   std::vector<std::size_t> room(nodes, share);
   for (std::size_t index = 0; index < extra; ++index) ++room[by_count[index]];
   for (std::size_t partition = 0; partition < current.size(); ++partition) {
