@@ -174,10 +174,13 @@ Headers Putter::metadata_headers(const std::string& json, bool after_chunk) cons
   // The text holds the nuid, so the id is that of this put alone.
   const base::Sha256Digest digest = base::sha256(base::as_bytes(json));
   Headers headers{
-      {rollup_header, "sub"},
       {message_id_header, base::to_hex16(base::load_big_endian<std::uint64_t>(digest.data())) +
                               base::to_hex16(base::load_big_endian<std::uint64_t>(digest.data() + 8))}};
-  if (options_.create_only) headers.push_back({expected_last_subject_sequence_header, "0"});
+  // A rollup purges the subject, and a purge makes nats-server 2.9 move every consumer that covers the
+  // subject and lags behind to the subject's first message: what lies between is never delivered to it. A
+  // name that is created has nothing to roll up.
+  headers.push_back(options_.create_only ? Header{expected_last_subject_sequence_header, "0"}
+                                         : Header{rollup_header, "sub"});
   if (after_chunk) headers.push_back({expected_last_message_id_header, chunk_id(0)});
   return headers;
 }
