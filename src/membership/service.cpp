@@ -457,7 +457,7 @@ class Service::Impl {
     const auto record = decoded(entry);
     if (!record) return;
     roster_.record_seen(now, entry.revision, *record, {.initial = initial, .written_at = entry.time});
-    if (node == options_.node && session_.live()) session_.record_seen(now, {entry.revision, *record});
+    if (node == options_.node && session_.live()) session_.record_seen(now, {entry.revision, record});
     tick();
   }
 
@@ -548,10 +548,10 @@ std::string Service::last_problem() const {
 Health Service::health() const {
   return impl_->health();
 }
-void Service::report(std::string name, HealthResult result) {
+void Service::report(const std::string& name, HealthResult result) {
   impl_->report(name, std::move(result));
 }
-void Service::withdraw(std::string name) {
+void Service::withdraw(const std::string& name) {
   impl_->withdraw(name);
 }
 void Service::set_position(std::optional<Position> position) {

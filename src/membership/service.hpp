@@ -109,8 +109,8 @@ class Service {
 
   [[nodiscard]] Health health() const;
   /// What a check found. Others are told when its level changed.
-  void report(std::string name, HealthResult result);
-  void withdraw(std::string name);
+  void report(const std::string& name, HealthResult result);
+  void withdraw(const std::string& name);
 
   /// Published with the next renewal.
   void set_position(std::optional<Position> position);
