@@ -2,10 +2,9 @@
 # Both install what is missing first (scripts/bootstrap). The rest are separate, longer campaigns.
 JOBS ?= $(shell nproc)
 SEEDS ?= 1000000
-MINUTES ?= 60
 SECONDS_PER_TARGET ?= 60
 
-.PHONY: help build test test-unit demo bench sim chaos fuzz asan tsan coverage partners \
+.PHONY: help build test test-unit demo bench sim fuzz asan tsan coverage partners \
         format format-check tidy layers install clean
 
 help:
@@ -13,7 +12,6 @@ help:
 	@echo "make test      build and run every test"
 	@echo "make bench     figures of docs/benchmarks.md (release build)"
 	@echo "make sim       simulator, SEEDS=$(SEEDS)"
-	@echo "make chaos     faults on real processes, MINUTES=$(MINUTES)"
 	@echo "make fuzz      every fuzz target, SECONDS_PER_TARGET=$(SECONDS_PER_TARGET)"
 	@echo "make asan|tsan tests under the sanitizers (clang)"
 	@echo "make coverage  line coverage per layer (clang)"
@@ -45,9 +43,6 @@ bench:
 
 sim: build
 	@scripts/simulate $(SEEDS)
-
-chaos: build
-	@scripts/chaos $(MINUTES)
 
 fuzz:
 	@scripts/bootstrap check
