@@ -1,6 +1,7 @@
 #include "nats/jetstream_object_store.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,6 +11,9 @@
 
 namespace litecluster::nats {
 namespace {
+
+// A listing that hears nothing for so long looks whether there is anything left to hear.
+constexpr std::chrono::seconds listing_silence{2};
 
 constexpr std::string_view put_the_right =
     "use a bucket that an object store client made, or let this program create it";
@@ -144,7 +148,14 @@ Result<std::vector<ObjectInfo>> JetStreamObjectStore::all_metadata(const Context
   std::vector<ObjectInfo> all;
   std::uint64_t pending = consumer->initial_pending();
   while (pending != 0) {
-    auto delivery = consumer->next(context);
+    auto delivery = consumer->next(context.with_timeout(listing_silence));
+    if (!delivery && delivery.error().code() == ErrorCode::deadline_exceeded && !context.done()) {
+      // What counted as pending may have been removed meanwhile, and then nothing more comes: ask.
+      const auto rest = jetstream_.next_message(context, stream_, fmt::format("$O.{}.M.>", bucket_),
+                                                consumer->last_sequence() + 1);
+      if (!rest && rest.error().code() == ErrorCode::not_found) return all;
+      continue;
+    }
     if (!delivery) return std::unexpected(delivery.error());
     pending = delivery->pending;
     auto info = parse_object_info(delivery->message.text(), delivery->message.subject());
