@@ -30,6 +30,7 @@ class RequestServer::Impl {
       changed_.notify_all();
     }
     threads_.clear();  // joins
+    refuse_the_rest();
   }
 
  private:
@@ -66,6 +67,18 @@ class RequestServer::Impl {
       } else {
         reply(*message, encode_reply(result->error()));
       }
+    }
+  }
+
+  // What arrived and was not begun: its sender must not have to wonder whether it was executed.
+  void refuse_the_rest() {
+    const base::MutexLock lock(mutex_);
+    for (const nats::Message& message : waiting_) reply(message, encode_reply(ReplyStatus::not_owner));
+    waiting_.clear();
+    while (true) {
+      const auto message = subscription_.poll();
+      if (!message || !*message) return;
+      reply(**message, encode_reply(ReplyStatus::not_owner));
     }
   }
 

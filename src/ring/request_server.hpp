@@ -20,7 +20,7 @@ class RequestServer {
                                                                     int threads);
   RequestServer(const RequestServer&) = delete;
   RequestServer& operator=(const RequestServer&) = delete;
-  /// Takes no more; cancels those that run and waits for them.
+  /// Takes no more; cancels those that run and waits for them; what was not begun is answered `not_owner`.
   ~RequestServer();
 
  private:

@@ -1,6 +1,7 @@
 #include "ring/service.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 #include <variant>
 
@@ -22,6 +23,10 @@ namespace {
 
 constexpr std::string_view assignment_key = "ring.assignment";
 constexpr std::string_view check_name = "ring";
+/// A node that leaves goes on answering `not_owner` until nobody can take it for an owner any more: for at
+/// most this long until the assignment says so, and then a moment for those who hear of it later.
+constexpr auto hand_over_max = std::chrono::seconds(1);
+constexpr auto linger = std::chrono::milliseconds(50);
 /// For how long requests may go on after their partition is to be released, before they are cancelled.
 constexpr auto request_patience = std::chrono::seconds(5);
 
@@ -53,6 +58,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
 
   // Any thread. The membership service may be gone already.
   void stop() {
+    wait_handed_over();
     stopped_.cancel();
     ring_->cancel_requests();
     std::unique_ptr<RequestServer> server;
@@ -108,6 +114,9 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
       lose_everything();
     } else if (std::holds_alternative<membership::RosterChanged>(event)) {
       coordinator_due_ = true;
+      others_ = std::ranges::any_of(members_.roster().entries(), [&](const auto& entry) {
+        return entry.second.present && entry.first != options_.node;
+      });
     } else if (const auto* other = std::get_if<membership::OtherKeySeen>(&event)) {
       assignment_entry(other->entry);
     } else if (std::holds_alternative<membership::InitialComplete>(event)) {
@@ -116,6 +125,30 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
       return;
     }
     pump();
+  }
+
+  // Any thread.
+  void wait_handed_over() {
+    {
+      const MutexLock lock(mutex_);
+      if (!settled_ || !server_) return;
+    }
+    const Context context = Context::background().with_timeout(hand_over_max);
+    while (others_.load() && !context.done()) {
+      const std::uint64_t change = ring_->table.change();
+      if (!named_as_owner()) {
+        Context::background().wait_for(linger);
+        return;
+      }
+      static_cast<void>(ring_->table.wait_for_change(context, change, hand_over_max));
+    }
+  }
+
+  [[nodiscard]] bool named_as_owner() const {
+    for (std::uint32_t partition = 0; partition < options_.partitions; ++partition) {
+      if (ring_->table.owner(Partition(partition)) == options_.node) return true;
+    }
+    return false;
   }
 
   void start_serving() {
@@ -334,6 +367,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
   Coordinator coordinator_;
   Participant participant_;
   Context own_context_ = stopped_.with_cancel();
+  std::atomic<bool> others_{false};
   bool alive_ = false;
   bool leaving_ = false;
   bool pumping_ = false;
