@@ -167,8 +167,9 @@ Result<std::size_t> read_file_handle(sqlite3_file* file, std::span<std::byte> de
   constexpr std::size_t at_once = 65536;
   for (std::size_t done = 0; done < destination.size();) {
     const std::span<std::byte> part = destination.subspan(done, std::min(at_once, destination.size() - done));
+    const std::uint64_t place = offset + done;
     const int result = file->pMethods->xRead(file, part.data(), static_cast<int>(part.size()),
-                                             static_cast<sqlite3_int64>(offset + done));
+                                             static_cast<sqlite3_int64>(place));
     if (result != SQLITE_OK && result != SQLITE_IOERR_SHORT_READ) {
       return std::unexpected(sqlite_error(result, "read", subject.string()));
     }

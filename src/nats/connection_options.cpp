@@ -209,6 +209,7 @@ Result<native::Options> make_native_options(const NatsOptions& options, std::uin
   natsStatus status = natsOptions_Create(&created);
   native::Options native(created);
   std::vector<const char*> urls;
+  urls.reserve(options.urls.size() + 1);
   for (const std::string& url : options.urls) urls.push_back(url.c_str());
   if (urls.empty()) urls.push_back("nats://127.0.0.1:4222");
   const bool tls_url =

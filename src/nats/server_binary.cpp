@@ -48,11 +48,11 @@ Result<std::filesystem::path> find_server_binary() {
   std::string_view path = std::getenv("PATH") == nullptr ? std::string_view() : std::getenv("PATH");
   while (!path.empty()) {
     const std::size_t colon = std::min(path.find(':'), path.size());
-    const auto candidate = std::filesystem::path(path.substr(0, colon)) / "nats-server";
+    auto candidate = std::filesystem::path(path.substr(0, colon)) / "nats-server";
     if (colon > 0 && is_program(candidate)) return candidate;
     path.remove_prefix(std::min(path.size(), colon + 1));
   }
-  const std::filesystem::path packaged = "/usr/sbin/nats-server";
+  std::filesystem::path packaged = "/usr/sbin/nats-server";
   if (is_program(packaged)) return packaged;
   return failure(ErrorCode::not_found, "find nats-server", {},
                  "not in $PATH and not at /usr/sbin/nats-server; install the package nats-server or set "
