@@ -10,7 +10,7 @@
 #include "base/random.hpp"
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
-#include "cli/signal_context.hpp"
+#include "daemon/signal_context.hpp"
 #include "log/open_bucket.hpp"
 #include "replication/follower.hpp"
 #include "replication/leader_session.hpp"
@@ -133,7 +133,7 @@ void add_replicate_commands(CommandLine& line) {
   replicate->callback([&line, arguments] {
     const auto config = settings_of(*arguments);
     if (!config) return report(line, config.error());
-    const auto done = publish(context_until_signal(), *config, *arguments);
+    const auto done = publish(daemon::context_until_signal(), *config, *arguments);
     if (!done) report(line, done.error());
   });
 
@@ -143,7 +143,7 @@ void add_replicate_commands(CommandLine& line) {
   standby->callback([&line, arguments] {
     const auto config = settings_of(*arguments);
     if (!config) return report(line, config.error());
-    const auto done = follow(context_until_signal(), *config);
+    const auto done = follow(daemon::context_until_signal(), *config);
     if (!done) report(line, done.error());
   });
 }

@@ -11,7 +11,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/log_session.hpp"
-#include "cli/signal_context.hpp"
+#include "daemon/signal_context.hpp"
 #include "db/integrity.hpp"
 #include "log/restore.hpp"
 #include "log/timestamp.hpp"
@@ -101,7 +101,7 @@ void print_plan(const CommandLine& line, const log::RestorePlan& plan) {
 Status restore(const CommandLine& line, const Arguments& arguments) {
   const auto target = target_of(arguments);
   if (!target) return std::unexpected(target.error());
-  const Context context = context_until_signal();
+  const Context context = daemon::context_until_signal();
   const auto opened = open_log(context, arguments.connection);
   if (!opened) return std::unexpected(opened.error());
   if (arguments.dry_run) {

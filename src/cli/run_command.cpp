@@ -11,8 +11,8 @@
 
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
-#include "cli/signal_context.hpp"
 #include "daemon/node_process.hpp"
+#include "daemon/signal_context.hpp"
 #include "election/record.hpp"
 #include "membership/service.hpp"
 #include "nats/connection.hpp"
@@ -122,7 +122,7 @@ void print_node(const std::string& node, const Result<json>& status) {
 }
 
 Status status(CommandLine& line, const Arguments& arguments) {
-  const Context context = context_until_signal();
+  const Context context = daemon::context_until_signal();
   const auto cluster = Cluster::open(context, arguments);
   if (!cluster) return std::unexpected(cluster.error());
   do {
@@ -147,7 +147,7 @@ Status status(CommandLine& line, const Arguments& arguments) {
 }
 
 Status step_down(const CommandLine& line, const Arguments& arguments) {
-  const Context context = context_until_signal().with_timeout(std::chrono::seconds(60));
+  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
   const auto cluster = Cluster::open(context, arguments);
   if (!cluster) return std::unexpected(cluster.error());
   const auto leader = cluster->leader(context);

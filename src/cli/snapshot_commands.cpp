@@ -10,7 +10,7 @@
 #include "base/random.hpp"
 #include "cli/commands.hpp"
 #include "cli/log_session.hpp"
-#include "cli/signal_context.hpp"
+#include "daemon/signal_context.hpp"
 #include "log/maintenance.hpp"
 #include "log/restore.hpp"
 #include "log/timestamp.hpp"
@@ -44,7 +44,7 @@ void print(const CommandLine& line, const log::Object& object) {
 
 // Restores the latest state into a file without lasting name and writes it back as one object.
 Status create(const CommandLine& line, const Arguments& arguments) {
-  const Context context = context_until_signal();
+  const Context context = daemon::context_until_signal();
   const auto opened = open_log(context, arguments.connection);
   if (!opened) return std::unexpected(opened.error());
   const std::filesystem::path file =
@@ -79,7 +79,7 @@ Status create(const CommandLine& line, const Arguments& arguments) {
 }
 
 Status list(const CommandLine& line, const Arguments& arguments) {
-  const Context context = context_until_signal();
+  const Context context = daemon::context_until_signal();
   const auto opened = open_log(context, arguments.connection);
   if (!opened) return std::unexpected(opened.error());
   const auto view = log::read_log(context, *opened->bucket);
@@ -98,7 +98,7 @@ Result<Txid> txid_of(const Arguments& arguments) {
 Status restore(const CommandLine& line, const Arguments& arguments) {
   const auto txid = txid_of(arguments);
   if (!txid) return std::unexpected(txid.error());
-  const Context context = context_until_signal();
+  const Context context = daemon::context_until_signal();
   const auto opened = open_log(context, arguments.connection);
   if (!opened) return std::unexpected(opened.error());
   const auto report = log::restore(context, *opened->bucket,
@@ -121,7 +121,7 @@ Status restore(const CommandLine& line, const Arguments& arguments) {
 Status remove(const CommandLine& /*line*/, const Arguments& arguments) {
   const auto txid = txid_of(arguments);
   if (!txid) return std::unexpected(txid.error());
-  const Context context = context_until_signal();
+  const Context context = daemon::context_until_signal();
   const auto opened = open_log(context, arguments.connection);
   if (!opened) return std::unexpected(opened.error());
   const auto view = log::read_log(context, *opened->bucket);

@@ -1,7 +1,6 @@
 #include "daemon/node_process.hpp"
 
 #include <unistd.h>
-#include <csignal>
 
 #include <cstdio>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "daemon/hook_commands.hpp"
 #include "daemon/http_endpoint.hpp"
 #include "daemon/service_notify.hpp"
+#include "daemon/signal_context.hpp"
 #include "nats/private_server.hpp"
 #include "vip/virtual_address.hpp"
 
@@ -35,25 +35,6 @@ std::filesystem::path data_directory(const Config& config) {
 
 void tell(const Error& error) {
   std::fprintf(stderr, "litecluster: %s\n", error.message().c_str());
-}
-
-// The first TERM or INT ends the node in order, a second one at once.
-Context context_of_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  const Context context = Context::background();
-  std::thread([signals, context] {
-    int received = 0;
-    sigwait(&signals, &received);
-    notify_service_manager("STOPPING=1");
-    context.cancel();
-    sigwait(&signals, &received);
-    ::_exit(128 + received);
-  }).detach();
-  return context;
 }
 
 // Tells systemd that we are well, as often as it wants to hear it.
@@ -89,7 +70,8 @@ Result<std::optional<nats::PrivateServer>> start_private_server(const Context& c
 
 int run_agent(Config config, backend::GuardLink& guard) {
   base::configure_logging(config.log_level, config.log_format);
-  const Context context = context_of_signals();
+  const Context context = context_until_signal();
+  const auto stopping = context.on_cancel([] { notify_service_manager("STOPPING=1"); });
   auto server = start_private_server(context, config);
   if (!server) {
     tell(server.error());

@@ -3,10 +3,10 @@
 
 #include <litecluster/context.hpp>
 
-namespace litecluster::cli {
+namespace litecluster::daemon {
 
 /// Takes both signals for the whole process: the first cancels the Context in order, a second one ends the
 /// process at once with the status that the signal gives. Call it once, before other threads are started.
 [[nodiscard]] Context context_until_signal();
 
-}  // namespace litecluster::cli
+}  // namespace litecluster::daemon

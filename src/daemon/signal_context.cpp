@@ -1,11 +1,11 @@
-#include "cli/signal_context.hpp"
+#include "daemon/signal_context.hpp"
 
 #include <unistd.h>
 #include <csignal>
 
 #include <thread>
 
-namespace litecluster::cli {
+namespace litecluster::daemon {
 
 Context context_until_signal() {
   sigset_t signals;
@@ -25,4 +25,4 @@ Context context_until_signal() {
   return context;
 }
 
-}  // namespace litecluster::cli
+}  // namespace litecluster::daemon
