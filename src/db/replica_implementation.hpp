@@ -49,6 +49,7 @@ class Replica::Implementation {
   // replica_open.cpp
   [[nodiscard]] Status connect();
   void disconnect();
+  [[nodiscard]] Status reopen();
   void stop_checkpointer();
   [[nodiscard]] Status decide_position();
   [[nodiscard]] std::optional<ReplicaPosition> position_from_record() const;
@@ -73,8 +74,9 @@ class Replica::Implementation {
   [[nodiscard]] Status seed_from_change(const ReplicaChange& change);
 
   // replica_seed.cpp
-  [[nodiscard]] Status seed_into_wal(const ReplicaSeed& seed, ReplicaPageSource& source);
+  [[nodiscard]] Status seed_into_wal(const ReplicaSeed& seed, ReplicaPageSource source);
   [[nodiscard]] Status seed_new_file(const ReplicaSeed& seed, ReplicaPageSource& source);
+  [[nodiscard]] Status seed_empty_file(const ReplicaSeed& seed, int descriptor);
 
   ReplicaOptions options_;
   ReplicaRecordFile record_file_;

@@ -148,7 +148,7 @@ std::optional<ReplicaPosition> Replica::Implementation::position_from_record() c
 
 Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_content() {
   base::log_info("reading the whole replica to find its position", {{"path", options_.path.string()}});
-  const auto checksum = scan_database(checksums_, *writer_, header_.frame_max, page_count_);
+  const auto checksum = scan();
   if (!checksum) return std::unexpected(checksum.error());
   const ReplicaRecord& record = *record_file_.record();
   if (record.next && record.next->position.checksum == *checksum) return record.next->position;
@@ -227,14 +227,11 @@ Result<Checksum> Replica::Implementation::scan() {
     return failure(ErrorCode::failed_precondition, "scan replica", options_.path.string(),
                    "there is no readable database");
   }
-  std::uint32_t page_count = page_count_;
-  WalIndexHeader header;
-  {
-    auto transaction = writer_->begin();
-    if (!transaction) return std::unexpected(transaction.error());
-    header = transaction->header();
-  }
-  if (header.frame_max > 0) page_count = header.page_count;
+  // Held to the end: nobody can start the WAL anew under the scan. Readers do not need this lock.
+  const auto transaction = writer_->begin();
+  if (!transaction) return std::unexpected(transaction.error());
+  const WalIndexHeader& header = transaction->header();
+  const std::uint32_t page_count = header.frame_max > 0 ? header.page_count : page_count_;
   checksums_.clear();
   return scan_database(checksums_, *writer_, header.frame_max, page_count);
 }
@@ -251,9 +248,26 @@ Result<base::Bytes> Replica::Implementation::read_page(PageNo number) {
   return page;
 }
 
+// Takes what lies at the path now. When only the WAL's name was removed, our handle is the last that has its
+// frames: they go into the database file first.
+Status Replica::Implementation::reopen() {
+  const auto file = file_status(options_.path);
+  if (connection_ && file && file->identity == database_identity_) static_cast<void>(checkpoint());
+  disconnect();
+  auto connected = connect();
+  if (!connected) disconnect();
+  return connected;
+}
+
 Status Replica::Implementation::verify() {
   if (state_ == ReplicaState::empty) {
     return failure(ErrorCode::failed_precondition, "verify replica", options_.path.string(), "it is empty");
+  }
+  if (!writer_ || !same_files()) {
+    if (auto reopened = reopen(); !reopened) {
+      return std::unexpected(
+          quarantine(reopened.error().code(), "verify replica", reopened.error().message()));
+    }
   }
   const auto checksum = scan();
   if (!checksum) return std::unexpected(checksum.error());

@@ -55,7 +55,7 @@ Status Replica::Implementation::seed(const ReplicaSeed& seed, ReplicaPageSource 
   }
   // No file at all may be left of what was there, or another one may lie there, or an unreadable one.
   const bool usable = writer_ && same_files() && page_size_ == seed.page_size;
-  auto seeded = usable ? seed_into_wal(seed, source) : seed_new_file(seed, source);
+  auto seeded = usable ? seed_into_wal(seed, std::move(source)) : seed_new_file(seed, source);
   if (!seeded) return seeded;
   state_ = ReplicaState::ready;
   quarantine_reason_.clear();
@@ -64,7 +64,7 @@ Status Replica::Implementation::seed(const ReplicaSeed& seed, ReplicaPageSource 
 }
 
 // Only the pages that differ go into the WAL, and they become visible at once.
-Status Replica::Implementation::seed_into_wal(const ReplicaSeed& seed, ReplicaPageSource& source) {
+Status Replica::Implementation::seed_into_wal(const ReplicaSeed& seed, ReplicaPageSource source) {
   auto transaction = writer_->begin();
   if (!transaction) return std::unexpected(transaction.error());
   header_ = transaction->header();
@@ -134,6 +134,11 @@ Status Replica::Implementation::seed_new_file(const ReplicaSeed& seed, ReplicaPa
   if (!status) return std::unexpected(status.error());
   LITECLUSTER_FAULT_POINT("replica.seed.built");
 
+  if (const auto present = file_status(options_.path); present && present->stamp.size == 0) {
+    return seed_empty_file(seed, file->descriptor());
+  }
+  // Whole by itself, for a reader that opens it after its WAL went and before the new one comes.
+  if (writer_ && same_files()) static_cast<void>(checkpoint());
   // From here on the old content is given up. A WAL that belonged to it must not meet the new file.
   disconnect();
   state_ = ReplicaState::empty;
@@ -160,6 +165,33 @@ Status Replica::Implementation::seed_new_file(const ReplicaSeed& seed, ReplicaPa
     return connected;
   }
   return settle(record.base.position);
+}
+
+// A reader that came before us has created the file, and may have it open. It must not be replaced: SQLite
+// deletes the WAL beside a database that it takes for empty, so that reader would delete ours again and
+// again. The pages go into the file that is there, as one transaction.
+Status Replica::Implementation::seed_empty_file(const ReplicaSeed& seed, int descriptor) {
+  const auto pragmas = fmt::format("PRAGMA page_size={}; PRAGMA journal_mode=WAL", seed.page_size);
+  {
+    auto connection = Connection::open(options_.path, SQLITE_OPEN_READWRITE);
+    if (!connection) return std::unexpected(connection.error());
+    connection->set_busy_timeout(options_.lock_timeout);
+    if (auto made = connection->execute(pragmas); !made) return made;
+  }
+  disconnect();
+  if (auto connected = connect(); !connected) {
+    disconnect();
+    return connected;
+  }
+  position_ = {};
+  quarantine(ErrorCode::failed_precondition, "seed replica", "its first content is not complete yet");
+  return seed_into_wal(seed, [&](PageNo number, std::span<std::byte> page) -> Status {
+    const auto count =
+        base::read_at(descriptor, page, std::uint64_t{number.value() - 1} * page.size(), options_.path);
+    if (!count) return std::unexpected(count.error());
+    if (*count == page.size()) return {};
+    return failure(ErrorCode::io, "seed replica", options_.path.string(), "the built file ends early");
+  });
 }
 
 }  // namespace litecluster::db

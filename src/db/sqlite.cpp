@@ -8,6 +8,8 @@
 namespace litecluster::db {
 
 ErrorCode error_code_of(int sqlite_result) {
+  // Growing the wal-index fails for want of space only; what is written otherwise says SQLITE_FULL then.
+  if (sqlite_result == SQLITE_IOERR_SHMSIZE) return ErrorCode::resource_exhausted;
   switch (sqlite_result & 0xFF) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return ErrorCode::busy;

@@ -25,7 +25,8 @@
 
 namespace litecluster::db {
 
-/// SQLITE_BUSY and _LOCKED are busy, _CORRUPT and _NOTADB corrupt, _FULL and _NOMEM resource_exhausted,
+/// SQLITE_BUSY and _LOCKED are busy, _CORRUPT and _NOTADB corrupt, _FULL, _NOMEM and _IOERR_SHMSIZE
+/// resource_exhausted,
 /// _READONLY, _PERM and _AUTH permission_denied, _TOOBIG too_large, _INTERRUPT cancelled, all else io.
 [[nodiscard]] ErrorCode error_code_of(int sqlite_result);
 

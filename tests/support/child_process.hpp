@@ -35,6 +35,19 @@ class ChildProcess {
     return ChildProcess(pid);
   }
 
+  /// Another program, in a process of its own.
+  static ChildProcess execute(std::vector<std::string> command) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      std::vector<char*> arguments;
+      for (std::string& part : command) arguments.push_back(part.data());
+      arguments.push_back(nullptr);
+      ::execv(arguments.front(), arguments.data());
+      ::_exit(127);
+    }
+    return ChildProcess(pid);
+  }
+
   ChildProcess(ChildProcess&& other) noexcept : pid_(std::exchange(other.pid_, -1)), status_(other.status_) {}
   ChildProcess& operator=(ChildProcess&&) = delete;
   ChildProcess(const ChildProcess&) = delete;
