@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/logging.hpp"
+
 namespace litecluster::log {
 namespace {
 
@@ -61,7 +63,10 @@ class NatsBucketWatch final : public BucketWatch {
     const auto info = watch_->next(context);
     if (!info) {
       // Metadata that cannot be read belongs to nobody.
-      if (info.error().code() == ErrorCode::corrupt) return std::nullopt;
+      if (info.error().code() == ErrorCode::corrupt) {
+        base::log_warning("metadata in the bucket cannot be read", {{"reason", info.error().message()}});
+        return std::nullopt;
+      }
       return std::unexpected(info.error());
     }
     auto object = to_object(*info);

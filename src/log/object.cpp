@@ -46,15 +46,21 @@ void read_headers(const Headers& headers, base::WallTime server_time, Object& ob
   if (const auto text = find(headers, timestamp_header)) {
     object.created_at = parse_timestamp(*text).value_or(server_time);
   }
+  object.defect.clear();
   object.author.reset();
   if (const auto text = find(headers, epoch_header)) {
     if (const auto epoch = parse_epoch(*text)) {
       object.author = Author{*epoch, std::string(find(headers, node_header).value_or("")),
                              std::string(find(headers, incarnation_header).value_or(""))};
+    } else {
+      object.defect = fmt::format("its epoch '{}' cannot be read", *text);
     }
   }
   object.checksum.reset();
-  if (const auto text = find(headers, checksum_header)) object.checksum = parse_checksum(*text);
+  if (const auto text = find(headers, checksum_header)) {
+    object.checksum = parse_checksum(*text);
+    if (!object.checksum) object.defect = fmt::format("its checksum '{}' cannot be read", *text);
+  }
 }
 
 }  // namespace litecluster::log

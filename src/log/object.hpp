@@ -58,6 +58,9 @@ struct Object {
   /// Where the bucket keeps the bytes: the name and number of their chunks.
   std::string nuid;
   std::uint64_t chunks = 0;
+  /// Why the object must not be used although its bytes may be good: a header of ours that cannot be read.
+  /// Empty: nothing wrong.
+  std::string defect;
 
   friend bool operator==(const Object&, const Object&) = default;
 };
@@ -67,8 +70,9 @@ struct Object {
                                    std::optional<Checksum> checksum);
 
 /// Fills in created_at, author and checksum from `headers`. A missing or unreadable Litestream-Timestamp
-/// gives `server_time`, as in Litestream. An author needs a readable epoch; its other two fields may be
-/// missing. An unreadable checksum counts as none.
+/// gives `server_time`, as in Litestream. An author needs an epoch; its other two fields may be missing. An
+/// epoch or a checksum that is there and cannot be read is a defect: taking it for absent would take away the
+/// fence, or the check.
 void read_headers(const Headers& headers, base::WallTime server_time, Object& object);
 
 }  // namespace litecluster::log

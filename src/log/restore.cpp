@@ -53,17 +53,22 @@ class Restorer {
     if (!view) return std::unexpected(view.error().within(operation, bucket_.name()));
     // Still listed, but not there: its bytes are lost, or the listing is old.
     for (const ObjectName& name : missing_) view->forget(name);
+    for (const Object& bad : options_.without) {
+      const Object* found = view->find_any(bad.name);
+      if (found != nullptr && found->sequence == bad.sequence) view->forget(bad.name);
+    }
     if (builder_ && builder_->txid()) {
       if (auto onward = plan_onward(*view, *builder_->txid(), options_.target)) {
         set_plan(std::move(*onward));
         return {};
       }
     }
-    auto plan = plan_restore(*view, options_.target);
+    auto plan = options_.as_far_as_possible ? plan_reachable(*view) : plan_restore(*view, options_.target);
     if (!plan) return std::unexpected(plan.error().within(operation, bucket_.name()));
     // The old temporary file goes before the new one comes: there may be room for one only.
     builder_.reset();
-    const ltx::BuilderOptions builder_options{.track_checksum = plan->checksum().has_value()};
+    tracked_ = plan->checksum().has_value();
+    const ltx::BuilderOptions builder_options{.track_checksum = tracked_};
     auto builder = ltx::DatabaseBuilder::create(options_.output, builder_options);
     if (!builder) return std::unexpected(builder.error());
     builder_.emplace(std::move(*builder));
@@ -90,6 +95,9 @@ class Restorer {
     });
     while (ltx::Source* source = stream.next()) {
       const Object& object = stream.current();
+      if (!object.defect.empty()) {
+        return note_missing(object, Error(ErrorCode::corrupt, "use", to_string(object.name), object.defect));
+      }
       // What is missing from the beginning does not harm what was built so far.
       auto begun = source->peek(1);
       if (!begun) return note_missing(object, begun.error());
@@ -103,11 +111,16 @@ class Restorer {
         return note_missing(object, whole.error());
       }
       if (info->header.min_txid != object.name.min || info->header.max_txid != object.name.max) {
-        return failure(ErrorCode::corrupt, operation, to_string(object.name),
-                       fmt::format("the file inside holds TXIDs {} to {}", to_string(info->header.min_txid),
-                                   to_string(info->header.max_txid)));
+        return note_missing(
+            object, Error(ErrorCode::corrupt, "verify", to_string(object.name),
+                          fmt::format("the file inside holds TXIDs {} to {}",
+                                      to_string(info->header.min_txid), to_string(info->header.max_txid))));
       }
       last_ = object;
+      // Where it is kept up to date with every page it costs nothing, and tells which object is bad.
+      if (tracked_) {
+        if (auto checked = check_checksum(); !checked) return checked;
+      }
       ++progress_.objects_done;
       report_progress();
     }
@@ -116,18 +129,25 @@ class Restorer {
 
   Status note_missing(const Object& object, const Error& error) {
     if (error.code() == ErrorCode::not_found) missing_.push_back(object.name);
+    if (error.code() == ErrorCode::corrupt && options_.on_bad) options_.on_bad(object, error);
     return std::unexpected(error.within(operation, to_string(object.name)));
   }
 
+  /// The database after the last object, against what the log says of it.
+  Status check_checksum() {
+    if (!last_.checksum) return {};
+    const auto checksum = builder_->checksum(context_);
+    if (!checksum) return std::unexpected(checksum.error());
+    if (*checksum == *last_.checksum) return {};
+    builder_.reset();
+    return note_missing(last_, Error(ErrorCode::corrupt, "verify", to_string(last_.name),
+                                     fmt::format("the database's checksum is {}, the log says {}",
+                                                 to_string(*checksum), to_string(*last_.checksum))));
+  }
+
   Result<RestoreReport> finish() {
-    if (last_.checksum) {
-      const auto checksum = builder_->checksum(context_);
-      if (!checksum) return std::unexpected(checksum.error());
-      if (*checksum != *last_.checksum) {
-        return failure(ErrorCode::corrupt, operation, to_string(last_.name),
-                       fmt::format("the database's checksum is {}, the log says {}", to_string(*checksum),
-                                   to_string(*last_.checksum)));
-      }
+    if (!tracked_) {
+      if (auto checked = check_checksum(); !checked) return std::unexpected(checked.error());
     }
     if (options_.check) {
       if (auto checked = options_.check(builder_->temporary_path()); !checked) {
@@ -151,6 +171,7 @@ class Restorer {
   std::optional<ltx::DatabaseBuilder> builder_;
   RestorePlan plan_;
   std::vector<ObjectName> missing_;
+  bool tracked_ = false;
   Object last_;
   RestoreProgress progress_;
   std::uint64_t bytes_before_ = 0;

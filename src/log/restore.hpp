@@ -43,6 +43,12 @@ struct RestoreOptions {
   /// A look at the finished file before it takes its place, for an integrity check by SQLite; an error
   /// discards the file.
   std::function<Status(const std::filesystem::path&)> check{};
+  /// Objects that are known to be bad: exactly these are left out of every plan.
+  std::vector<Object> without{};
+  /// Where objects are missing in the middle, restore what lies before the hole instead of failing.
+  bool as_far_as_possible = false;
+  /// Told which object a `corrupt` is about.
+  std::function<void(const Object&, const Error&)> on_bad{};
   /// Times to plan again before giving up (unavailable).
   int replans_max = 20;
 };

@@ -198,6 +198,14 @@ Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& targe
   return plan;
 }
 
+Result<RestorePlan> plan_reachable(const LogView& view) {
+  const RestoreTarget target = RestoreTarget::latest();
+  if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
+  RestorePlan plan = Chain(view, target).build();
+  if (!plan.objects.empty()) return plan;
+  return failure(ErrorCode::not_found, operation, "", "the bucket holds no object that begins at TXID 1");
+}
+
 Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target) {
   if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
   Chain chain(view, target);

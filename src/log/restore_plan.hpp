@@ -51,6 +51,10 @@ struct RestorePlan {
 /// the middle: the message says which TXIDs), invalid_argument (both targets set, or TXID 0).
 [[nodiscard]] Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& target);
 
+/// The latest state that can be put together, whatever is missing behind it. Error: not_found (no object
+/// begins at TXID 1, or there is none at all).
+[[nodiscard]] Result<RestorePlan> plan_reachable(const LogView& view);
+
 /// How to go on from the state after `from`, which is on the way to the target, without a new start. The plan
 /// may be empty: nothing more to apply. Errors: as above.
 [[nodiscard]] Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target);

@@ -3,16 +3,16 @@
 #include <utility>
 
 #include "log/catch_up_plan.hpp"
+#include "log/restore_plan.hpp"
 
 namespace litecluster::replication {
 
 namespace {
 
-// The raw objects that follow `applied` without a gap, when they lead to the end within the limit.
-std::vector<log::Object> raw_run(const log::LogView& view, Txid applied, Txid end) {
+// The raw objects that follow `applied` without a gap, as many as are taken at once.
+std::vector<log::Object> raw_run(const log::LogView& view, Txid applied) {
   std::vector<log::Object> run;
-  if (end.value() - applied.value() > raw_objects_ahead_max) return run;
-  for (Txid txid = applied.next(); txid <= end; txid = txid.next()) {
+  for (Txid txid = applied.next(); run.size() < raw_objects_ahead_max; txid = txid.next()) {
     const log::Object* object = view.find(log::ObjectName::raw(txid));
     if (object == nullptr) break;
     run.push_back(*object);
@@ -20,8 +20,9 @@ std::vector<log::Object> raw_run(const log::LogView& view, Txid applied, Txid en
   return run;
 }
 
+// As far as the log leads: what lies behind a hole may come later.
 FollowWork reseed(const log::LogView& view, std::string reason) {
-  auto plan = log::plan_catch_up(view, Txid(0));
+  auto plan = log::plan_reachable(view);
   if (!plan) return Stuck{plan.error()};
   return Reseed{std::move(plan->objects), std::move(reason)};
 }
@@ -44,15 +45,23 @@ FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted) {
                        "the log ends before it, at TXID " + to_string(end) +
                            "; either the bucket lost its end, or the replica follows another log")};
   }
-  if (!applied.is_zero()) {
-    auto run = raw_run(view, applied, end);
-    if (!run.empty()) return ApplyObjects{std::move(run)};
-  }
+  if (applied.is_zero()) return reseed(view, "the replica is empty");
+  auto run = raw_run(view, applied);
+  const bool near = end.value() - applied.value() <= raw_objects_ahead_max;
+  if (near && !run.empty()) return ApplyObjects{std::move(run)};
   auto plan = log::plan_catch_up(view, applied);
+  if (plan && !plan->reseed) return ApplyObjects{std::move(plan->objects)};
+  // Better to the hole in small steps than over it in one large one.
+  if (!run.empty()) return ApplyObjects{std::move(run)};
+  // Over a hole in the log a snapshot may lead on, if only as far as the next hole.
+  auto reachable = log::plan_reachable(view);
+  if (reachable && reachable->txid() > applied) {
+    return Reseed{std::move(reachable->objects), "the log no longer reaches back to the replica"};
+  }
   if (!plan) return Stuck{plan.error()};
-  if (!plan->reseed) return ApplyObjects{std::move(plan->objects)};
-  return Reseed{std::move(plan->objects),
-                applied.is_zero() ? "the replica is empty" : "the log no longer reaches back to the replica"};
+  return Stuck{reachable ? Error(ErrorCode::gap, "follow", "TXID " + to_string(applied.next()),
+                                 "no object of the log leads on from the replica")
+                         : reachable.error()};
 }
 
 }  // namespace litecluster::replication

@@ -34,7 +34,8 @@ struct Stuck {
 
 using FollowWork = std::variant<UpToDate, ApplyObjects, Reseed, Stuck>;
 
-/// Raw objects are taken one by one, without a plan, while no more than this many are missing.
+/// Raw objects are taken one by one, without a plan, while no more than this many are missing; and no more at
+/// once.
 inline constexpr std::size_t raw_objects_ahead_max = 256;
 
 /// `applied`: 0 for a replica without content. `trusted`: false when the replica's content cannot be vouched

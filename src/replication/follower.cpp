@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <thread>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "base/backoff.hpp"
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
 #include "base/random.hpp"
 #include "log/log_watcher.hpp"
+#include "replication/bad_objects.hpp"
 #include "replication/lag_meter.hpp"
 
 namespace litecluster::replication {
@@ -21,12 +24,19 @@ constexpr base::Duration look_interval = std::chrono::seconds(1);
 class FollowerImplementation final : public Follower {
  public:
   FollowerImplementation(FollowerOptions options, db::Replica replica, log::ObjectBucket& bucket)
-      : options_(std::move(options)), meter_(options_.stall_after), position_(replica.position()) {
+      : options_(std::move(options)),
+        bucket_(bucket),
+        meter_(options_.stall_after),
+        position_(replica.position()) {
     meter_.applied(position_.txid, base::system_clock().boot_time());
     ReplicaFeederOptions feeder = options_.feeder;
     if (feeder.seed_path.empty()) feeder.seed_path = options_.replica.path.string() + ".seed";
     feeder.on_applied = [this](const db::ReplicaPosition& position) { applied(position); };
-    feeder.on_unusable = [this](const log::ObjectName& name) { watcher_->forget(name); };
+    feeder.on_unusable = [this](const UnusableObject& bad) { unusable(bad); };
+    feeder.passed_over = [this] {
+      const base::MutexLock lock(mutex_);
+      return bad_objects_.passed_over();
+    };
     feeder_ = std::make_unique<ReplicaFeeder>(std::move(feeder), std::move(replica), bucket);
     watcher_ = std::make_unique<log::LogWatcher>(bucket, [this] { log_changed(); });
     thread_ = std::thread([this] { run(); });
@@ -51,6 +61,7 @@ class FollowerImplementation final : public Follower {
 
   [[nodiscard]] std::optional<Error> problem() const override {
     const base::MutexLock lock(mutex_);
+    if (auto bad = bad_objects_.problem()) return bad;
     if (problem_) return problem_;
     if (!meter_.stalled(base::system_clock().boot_time())) return std::nullopt;
     return Error(ErrorCode::deadline_exceeded, "follow", "log",
@@ -92,23 +103,66 @@ class FollowerImplementation final : public Follower {
       const base::MutexLock lock(mutex_);
       position_ = position;
       meter_.applied(position.txid, base::system_clock().boot_time());
+      bad_objects_.passed(position.txid);
       changed_.notify_all();
     }
     if (options_.on_applied) options_.on_applied(position);
   }
 
+  void unusable(const UnusableObject& bad) {
+    watcher_->forget(bad.object.name);
+    const base::MutexLock lock(mutex_);
+    bad_objects_.add(bad, base::system_clock().boot_time());
+  }
+
   void run() {
     base::Backoff backoff(options_.retry_initial, options_.retry_cap);
+    base::Backoff seed_backoff(options_.retry_initial, options_.seed_retry_cap);
     while (!stop_.done()) {
       const std::uint64_t changes = changes_seen();
+      seeding_ = false;
       const Result<Advance> step = advance();
       note(step);
-      if (!step) {
-        wait_for_change(changes, backoff.next(base::random_u64()));
-      } else {
+      if (step) {
         backoff.reset();
+        seed_backoff.reset();
         if (*step == Advance::up_to_date) wait_for_change(changes, look_interval);
+      } else if (seeding_) {
+        stop_.wait_for(seed_backoff.next(base::random_u64()));
+      } else if (is_local(step.error().code())) {
+        stop_.wait_for(backoff.next(base::random_u64()));
+      } else {
+        wait_for_change(changes, backoff.next(base::random_u64()));
       }
+    }
+  }
+
+  // What no change of the log can mend.
+  static bool is_local(ErrorCode code) {
+    return code == ErrorCode::resource_exhausted || code == ErrorCode::io || code == ErrorCode::busy ||
+           code == ErrorCode::permission_denied;
+  }
+
+  // Objects that were bad: gone, replaced, or to be tried again.
+  void look_at_bad_objects() {
+    std::vector<log::Object> due;
+    {
+      const base::MutexLock lock(mutex_);
+      due = bad_objects_.take_due(base::system_clock().boot_time());
+    }
+    for (const log::Object& object : due) {
+      const auto now = bucket_.info(stop_.with_timeout(look_interval), object.name);
+      if (!now && now.error().code() != ErrorCode::not_found) continue;
+      bool usable = now.has_value();
+      {
+        const base::MutexLock lock(mutex_);
+        if (now && now->sequence == object.sequence) {
+          usable = bad_objects_.try_again(object.name);
+        } else {
+          bad_objects_.forget(object.name);
+        }
+      }
+      if (usable) watcher_->add(*now);
     }
   }
 
@@ -117,12 +171,18 @@ class FollowerImplementation final : public Follower {
       if (const auto why = watcher_->status(); !why) return std::unexpected(why.error());
       return std::unexpected(complete.error());
     }
-    const FollowWork work = watcher_->with_view([this](const log::LogView& view) {
+    look_at_bad_objects();
+    const bool watching = watcher_->status().has_value();
+    const FollowWork work = watcher_->with_view([&](const log::LogView& view) {
       const base::MutexLock lock(mutex_);
-      meter_.log_reaches(view.end().txid, base::system_clock().boot_time());
+      if (watching) {
+        const Txid end = std::max(view.end().txid, bad_objects_.end());
+        meter_.log_reaches(end, base::system_clock().boot_time());
+      }
       log_epoch_ = view.highest_epoch();
       return feeder_->plan(view);
     });
+    seeding_ = std::holds_alternative<Reseed>(work);
     return feeder_->carry_out(stop_, work);
   }
 
@@ -131,12 +191,14 @@ class FollowerImplementation final : public Follower {
     const base::MutexLock lock(mutex_);
     if (!watching) meter_.connection_lost();
     if (step && watching) {
+      if (problem_ && bad_objects_.empty())
+        base::log_info("following again", {{"txid", to_string(position_.txid)}});
       problem_.reset();
       return;
     }
     const Error& error = step ? watching.error() : step.error();
     if (error.code() == ErrorCode::cancelled) return;
-    if (!problem_ || problem_->code() != error.code()) {
+    if (!problem_ || problem_->code() != error.code() || problem_->subject() != error.subject()) {
       base::log_warning("cannot follow the log, trying again", {{"reason", error.message()}});
     }
     problem_ = error;
@@ -153,6 +215,7 @@ class FollowerImplementation final : public Follower {
   }
 
   FollowerOptions options_;
+  log::ObjectBucket& bucket_;
   Context stop_ = Context::background();
   mutable base::Mutex mutex_;
   base::ConditionVariable changed_;
@@ -160,6 +223,8 @@ class FollowerImplementation final : public Follower {
   db::ReplicaPosition position_ LITECLUSTER_GUARDED_BY(mutex_);
   Epoch log_epoch_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> problem_ LITECLUSTER_GUARDED_BY(mutex_);
+  BadObjects bad_objects_ LITECLUSTER_GUARDED_BY(mutex_);
+  bool seeding_ = false;  // the thread's own: its last step was to start the replica anew
   std::uint64_t changes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<ReplicaFeeder> feeder_;  // used by the thread until stop()
   std::unique_ptr<log::LogWatcher> watcher_;

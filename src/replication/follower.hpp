@@ -2,7 +2,17 @@
 //
 // A LogWatcher learns of new objects by the bucket's metadata; one thread of the follower fetches and applies
 // them in TXID order with a ReplicaFeeder. What cannot go on is told by problem() and tried again, at each
-// change of the log and now and then by itself; a lag without progress is an alarm with its reason.
+// change of the log and now and then by itself; a lag without progress is an alarm with its reason:
+//
+//   corrupt             an object of the log is bad (it is passed over), or the replica's content was
+//   gap                 objects are missing, and nothing leads over the hole
+//   not_found           an object is listed and not there, or the bucket is gone
+//   resource_exhausted  the disk is full
+//   permission_denied   the file system is read-only, or the files are somebody else's
+//   busy                another program keeps the replica's write lock
+//   failed_precondition the replica is ahead of the log, or its files were replaced or written by others
+//   unavailable         NATS cannot be reached
+//   deadline_exceeded   none of these, and yet no progress
 #pragma once
 
 #include <functional>
@@ -28,6 +38,8 @@ struct FollowerOptions {
   base::Duration stall_after = std::chrono::seconds(30);
   base::Duration retry_initial = std::chrono::milliseconds(20);
   base::Duration retry_cap = std::chrono::seconds(2);
+  /// The same for seeds, each of which may fetch a whole database.
+  base::Duration seed_retry_cap = std::chrono::seconds(30);
   /// Told of each new position, from the follower's thread. Must not block.
   std::function<void(const db::ReplicaPosition&)> on_applied;
 };

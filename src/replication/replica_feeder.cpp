@@ -35,10 +35,21 @@ class SeedFile {
   std::filesystem::path path_;
 };
 
-Status check_name(const log::Object& object, const ltx::Header& header) {
-  if (header.min_txid == object.name.min && header.max_txid == object.name.max) return {};
-  return failure(ErrorCode::corrupt, "verify", to_string(object.name),
-                 "the file holds TXIDs " + to_string(header.min_txid) + " to " + to_string(header.max_txid));
+// The file against its name and its metadata.
+Status check_identity(const log::Object& object, const ltx::FileInfo& info) {
+  const auto refuse = [&](std::string reason) {
+    return failure(ErrorCode::corrupt, "verify", to_string(object.name), std::move(reason));
+  };
+  const ltx::Header& header = info.header;
+  if (header.min_txid != object.name.min || header.max_txid != object.name.max) {
+    return refuse("the file holds TXIDs " + to_string(header.min_txid) + " to " + to_string(header.max_txid));
+  }
+  const auto post_apply = info.trailer.post_apply;
+  if (object.checksum && post_apply && *object.checksum != *post_apply) {
+    return refuse("its metadata says checksum " + to_string(*object.checksum) + ", the file says " +
+                  to_string(*post_apply));
+  }
+  return {};
 }
 
 }  // namespace
@@ -46,8 +57,9 @@ Status check_name(const log::Object& object, const ltx::Header& header) {
 ReplicaFeeder::ReplicaFeeder(ReplicaFeederOptions options, db::Replica replica, log::ObjectBucket& bucket)
     : options_(std::move(options)), replica_(std::move(replica)), bucket_(bucket) {}
 
-void ReplicaFeeder::unusable(const log::ObjectName& name) {
-  if (options_.on_unusable) options_.on_unusable(name);
+std::unexpected<Error> ReplicaFeeder::unusable(const log::Object& object, const Error& error, bool for_good) {
+  if (options_.on_unusable) options_.on_unusable({object, error, for_good});
+  return std::unexpected(error);
 }
 
 FollowWork ReplicaFeeder::plan(const log::LogView& view) const {
@@ -68,7 +80,20 @@ Result<Advance> ReplicaFeeder::advance(const Context& context, const log::LogVie
   return carry_out(context, plan(view));
 }
 
+// Once in a quarantine: reading everything again and again would not make it better.
+bool ReplicaFeeder::recovered_by_itself() {
+  const bool quarantined = replica_.state() == db::ReplicaState::quarantined;
+  if (!quarantined) content_checked_ = false;
+  if (!quarantined || content_checked_ || replica_.position().txid.is_zero()) return false;
+  content_checked_ = true;
+  if (!replica_.verify()) return false;
+  base::log_info("the replica's content is what it should be; it goes on",
+                 {{"txid", to_string(replica_.position().txid)}});
+  return true;
+}
+
 Result<Advance> ReplicaFeeder::carry_out(const Context& context, const FollowWork& work) {
+  if (recovered_by_itself()) return Advance::progress;
   if (std::holds_alternative<UpToDate>(work)) return Advance::up_to_date;
   if (const auto* stuck = std::get_if<Stuck>(&work)) return std::unexpected(stuck->reason);
   if (const auto* again = std::get_if<Reseed>(&work)) {
@@ -76,9 +101,12 @@ Result<Advance> ReplicaFeeder::carry_out(const Context& context, const FollowWor
     if (auto seeded = seed(context, std::nullopt); !seeded) return std::unexpected(seeded.error());
     return Advance::progress;
   }
-  if (auto applied = apply_objects(context, std::get<ApplyObjects>(work).objects); !applied) {
-    return std::unexpected(applied.error());
+  auto applied = apply_objects(context, std::get<ApplyObjects>(work).objects);
+  if (!applied && applied.error().code() == ErrorCode::too_large) {
+    base::log_info("seeding the replica", {{"reason", applied.error().message()}});
+    applied = seed(context, std::nullopt);
   }
+  if (!applied) return std::unexpected(applied.error());
   return Advance::progress;
 }
 
@@ -107,22 +135,32 @@ Status ReplicaFeeder::apply_objects(const Context& context, const std::vector<lo
         const log::Object& object = objects[index];
         if (bytes) return apply(object, *bytes);
         if (bytes.error().code() == ErrorCode::not_found || bytes.error().code() == ErrorCode::corrupt) {
-          unusable(object.name);
+          return unusable(object, bytes.error(), false);
         }
         return std::unexpected(bytes.error());
       });
 }
 
 Status ReplicaFeeder::apply(const log::Object& object, base::ByteView bytes) {
-  auto verified = ltx::VerifiedObject::verify(bytes, to_string(object.name));
-  if (!verified) {
-    unusable(object.name);
-    return std::unexpected(verified.error());
+  if (!object.defect.empty()) {
+    return unusable(object, Error(ErrorCode::corrupt, "use", to_string(object.name), object.defect), true);
   }
+  auto verified = ltx::VerifiedObject::verify(bytes, to_string(object.name));
+  if (!verified) return unusable(object, verified.error(), true);
   const ltx::Header& header = verified->header();
-  if (auto named = check_name(object, header); !named) {
-    unusable(object.name);
-    return named;
+  if (auto same = check_identity(object, verified->info()); !same) {
+    return unusable(object, same.error(), true);
+  }
+  const bool continues = header.min_txid == replica_.position().txid.next();
+  if (header.pre_apply && continues && *header.pre_apply != replica_.position().checksum) {
+    const Error error(ErrorCode::corrupt, "apply", to_string(object.name),
+                      "it continues a database with checksum " + to_string(*header.pre_apply) +
+                          ", the replica has " + to_string(replica_.position().checksum));
+    return judge_mismatch(object, error, true);
+  }
+  if (std::uint64_t{verified->info().page_count} * header.page_size > options_.object_bytes_max) {
+    return failure(ErrorCode::too_large, "apply", to_string(object.name),
+                   "its pages are too many to be applied from memory");
   }
   std::vector<db::ReplicaPage> pages;
   base::Bytes buffer(verified->info().page_count * header.page_size);
@@ -144,21 +182,22 @@ Status ReplicaFeeder::apply(const log::Object& object, base::ByteView bytes) {
                       .pages = pages,
                       .checksum = object.checksum ? object.checksum : verified->info().trailer.post_apply});
   if (!applied && applied.error().code() == ErrorCode::already_exists) return {};
-  if (!applied && applied.error().code() == ErrorCode::corrupt)
-    return judge_mismatch(object, applied.error());
-  if (!applied && applied.error().code() == ErrorCode::deposed) unusable(object.name);
+  if (!applied && applied.error().code() == ErrorCode::corrupt) {
+    const bool in_doubt = replica_.state() == db::ReplicaState::quarantined;
+    return judge_mismatch(object, applied.error().within("apply", to_string(object.name)), in_doubt);
+  }
+  if (!applied && applied.error().code() == ErrorCode::deposed) {
+    return unusable(object, applied.error().within("apply", to_string(object.name)), true);
+  }
   if (applied && options_.on_applied) options_.on_applied(replica_.position());
   return applied;
 }
 
-// The checksum after the object would be wrong: is it the object's fault or the replica's?
-Status ReplicaFeeder::judge_mismatch(const log::Object& object, const Error& error) {
-  if (replica_.state() != db::ReplicaState::quarantined || replica_.verify()) {
-    unusable(object.name);
-    base::log_error("an object in the log is bad and is passed over", {{"reason", error.message()}});
-  } else {
-    base::log_error("the replica's content is not what it should be", {{"reason", error.message()}});
-  }
+// The object does not fit. When a checksum says so it may be the object's fault or the replica's.
+Status ReplicaFeeder::judge_mismatch(const log::Object& object, const Error& error, bool in_doubt) {
+  if (!in_doubt || replica_.verify()) return unusable(object, error, true);
+  content_checked_ = true;
+  base::log_error("the replica's content is not what it should be", {{"reason", error.message()}});
   return std::unexpected(error);
 }
 
@@ -170,7 +209,12 @@ Status ReplicaFeeder::seed(const Context& context, const std::optional<Txid>& ta
                     .target = target ? log::RestoreTarget::at(*target) : log::RestoreTarget::latest(),
                     .overwrite = true,
                     .on_progress = {},
-                    .check = {}});
+                    .check = {},
+                    .without = options_.passed_over ? options_.passed_over() : std::vector<log::Object>(),
+                    .as_far_as_possible = !target,
+                    .on_bad = [this](const log::Object& object, const Error& error) {
+                      static_cast<void>(unusable(object, error, false));
+                    }});
   if (!report) return std::unexpected(report.error().within("seed the replica"));
   const auto descriptor = base::open_file(file.path(), O_RDONLY);
   if (!descriptor) return std::unexpected(descriptor.error());

@@ -3,9 +3,12 @@
 //
 // Nothing of an object touches the replica before all of it was verified: the digest (by the bucket), the LTX
 // checksum and structure, that its TXIDs are those of its name, that it continues the replica, its epoch, and
-// that it leads to the database checksum that its metadata promises. When the last of these fails, the
-// replica itself is checked: if its content is what it should be, the object is bad and is passed over;
-// otherwise the replica is quarantined and seeded anew.
+// that it leads from and to the database checksums that it and its metadata promise. When the last of these
+// fails, the replica itself is checked: if its content is what it should be, the object is bad and is passed
+// over; otherwise the replica is quarantined and seeded anew.
+//
+// A replica in quarantine is read through once before anything is fetched: what was put back, or was never
+// harmed, goes on from where it is.
 #pragma once
 
 #include <cstdint>
@@ -26,17 +29,28 @@
 
 namespace litecluster::replication {
 
+/// An object found missing or bad.
+struct UnusableObject {
+  log::Object object;
+  Error reason;
+  /// All of its bytes arrived as they were stored: fetching them again can change nothing.
+  bool for_good = false;
+};
+
 struct ReplicaFeederOptions {
   /// Where a new state is put together before it goes into the replica; on the replica's file system.
   std::filesystem::path seed_path;
   /// Bytes of objects fetched ahead.
   std::uint64_t in_flight_max = std::uint64_t{16} << 20U;
-  /// Objects of more bytes are not decoded into memory: the replica is seeded anew instead.
+  /// Objects of more bytes, packed or unpacked, are not decoded into memory: the replica is seeded anew
+  /// instead.
   std::uint64_t object_bytes_max = std::uint64_t{128} << 20U;
   /// Told of each new position, in the calling thread.
   std::function<void(const db::ReplicaPosition&)> on_applied;
   /// Told of objects found missing or bad, so that the caller's view of the log forgets them.
-  std::function<void(const log::ObjectName&)> on_unusable;
+  std::function<void(const UnusableObject&)> on_unusable;
+  /// Objects known to be bad, which a seed has to do without.
+  std::function<std::vector<log::Object>()> passed_over;
 };
 
 /// What advance() came to.
@@ -64,10 +78,11 @@ class ReplicaFeeder {
   /// Applies one object whose bytes are at hand, such as a fence of our own.
   [[nodiscard]] Status apply(const log::Object& object, base::ByteView bytes);
 
-  /// Forgets both callbacks: who they belong to may end before the feeder does.
+  /// Forgets the callbacks: who they belong to may end before the feeder does.
   void drop_callbacks() {
     options_.on_applied = nullptr;
     options_.on_unusable = nullptr;
+    options_.passed_over = nullptr;
   }
 
   [[nodiscard]] db::Replica& replica() { return replica_; }
@@ -76,12 +91,14 @@ class ReplicaFeeder {
  private:
   [[nodiscard]] Status apply_objects(const Context& context, const std::vector<log::Object>& objects);
   [[nodiscard]] Status seed(const Context& context, const std::optional<Txid>& target);
-  [[nodiscard]] Status judge_mismatch(const log::Object& object, const Error& error);
-  void unusable(const log::ObjectName& name);
+  [[nodiscard]] Status judge_mismatch(const log::Object& object, const Error& error, bool in_doubt);
+  [[nodiscard]] bool recovered_by_itself();
+  std::unexpected<Error> unusable(const log::Object& object, const Error& error, bool for_good);
 
   ReplicaFeederOptions options_;
   db::Replica replica_;
   log::ObjectBucket& bucket_;
+  bool content_checked_ = false;  ///< in this quarantine
 };
 
 }  // namespace litecluster::replication

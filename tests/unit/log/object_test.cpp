@@ -40,8 +40,23 @@ TEST(ObjectHeaders, ThatCannotBeReadFallBackToTheServerTime) {
   EXPECT_EQ(object.created_at, test::at_second(98));
   EXPECT_FALSE(object.author);
   EXPECT_FALSE(object.checksum);
-  read_headers({{"Litecluster-Epoch", "0"}}, test::at_second(98), object);
-  EXPECT_FALSE(object.author);
+}
+
+TEST(ObjectHeaders, OfOursThatCannotBeReadAreADefectAndNotAbsent) {
+  Object object;
+  for (const char* epoch : {"0", "x", "-1", "1 ", "99999999999999999999", ""}) {
+    read_headers({{"Litecluster-Epoch", epoch}}, test::at_second(98), object);
+    EXPECT_FALSE(object.author);
+    EXPECT_NE(object.defect, "") << epoch;
+  }
+  for (const char* checksum : {"1", "", "800000000000000g", "0000000000000001"}) {
+    read_headers({{"Litecluster-Checksum", checksum}}, test::at_second(98), object);
+    EXPECT_FALSE(object.checksum);
+    EXPECT_NE(object.defect, "") << checksum;
+  }
+  read_headers({{"Litecluster-Epoch", "1"}, {"Litecluster-Checksum", "8000000000000001"}},
+               test::at_second(98), object);
+  EXPECT_EQ(object.defect, "");
 }
 
 }  // namespace

@@ -80,6 +80,35 @@ TEST_F(FollowPlan, IsStuckWhereTheLogEndsBeforeTheReplica) {
 TEST_F(FollowPlan, IsStuckAtAHoleThatNothingBridges) {
   put_raw(3, 5);
   EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(0), true)));
+  put_raw(1, 1);
+  const auto work = plan_follow(view, Txid(1), true);
+  const auto* stuck = std::get_if<Stuck>(&work);
+  ASSERT_NE(stuck, nullptr);
+  EXPECT_EQ(stuck->reason.code(), ErrorCode::gap);
+}
+
+TEST_F(FollowPlan, SeedsAnEmptyReplicaUpToAHole) {
+  put(9, 1, 20);
+  put_raw(21, 25);
+  put_raw(27, 30);
+  const auto work = plan_follow(view, Txid(0), true);
+  const auto* seed = std::get_if<Reseed>(&work);
+  ASSERT_NE(seed, nullptr);
+  EXPECT_EQ(seed->objects.back().name.max, Txid(25));
+}
+
+TEST_F(FollowPlan, WalksUpToADistantHoleInsteadOfStartingAgain) {
+  put(9, 1, 400);
+  put_raw(400, 899);
+  put_raw(901, 1200);
+  const auto work = plan_follow(view, Txid(500), true);
+  const auto* apply = std::get_if<ApplyObjects>(&work);
+  ASSERT_NE(apply, nullptr);
+  EXPECT_EQ(apply->objects.size(), raw_objects_ahead_max);
+  EXPECT_EQ(apply->objects.front().name, log::ObjectName::raw(Txid(501)));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(899), true)));
+  put(9, 1, 950);
+  EXPECT_TRUE(std::holds_alternative<Reseed>(plan_follow(view, Txid(899), true)));
 }
 
 }  // namespace
