@@ -107,21 +107,30 @@ Status DatabaseRole::settle_primary(const Context& context) {
   const auto view = log::read_log(context, bucket_);
   if (!view) return std::unexpected(view.error());
   const log::LogEnd end = view->end();
+  auto former = look_at_primary(context);
+  if (!former) return std::unexpected(former.error().within("look at the former primary"));
+  if (former->stored && !former->pending)
+    return primary_to_replica(former->content, former->report.stored_epoch);
   const Epoch epoch = end.author ? end.author->epoch : Epoch(0);
-  auto database = attach(context, std::nullopt);
-  if (!database) return std::unexpected(database.error().within("look at the former primary"));
-  const Position position = (*database)->position();
-  auto pending = (*database)->capture();
-  if (!pending) return std::unexpected(pending.error());
-  const bool stored = !(*database)->acknowledged().is_zero();
-  database->reset();
-  if (stored && !pending->has_value()) return primary_to_replica(position, epoch);
   // After a crash between an acknowledgement, or a promotion, and its being stored.
   if (primary_is_at(context, {.txid = end.txid, .checksum = end.checksum, .epoch = epoch})) {
     return primary_to_replica({end.txid, *end.checksum}, epoch);
   }
+  const bool may_be_older = !end.txid.is_zero() && !former->report.content_is_newer;
+  if (may_be_older) {
+    // To publish it would take back what the log has acknowledged.
+    if (const log::Object* state = view->find_state(former->content.checksum)) {
+      base::log_warning("the former primary is at an older state of the log, as after a power failure",
+                        {{"txid", to_string(state->name.max)}, {"end", to_string(end.txid)}});
+      former->pending.reset();  // it may hold the file open
+      return primary_to_replica({state->name.max, former->content.checksum},
+                                state->author ? state->author->epoch : Epoch(0));
+    }
+  }
   const bool nobody_else_wrote = end.txid.is_zero() || (end.author && end.author->node == options_.node);
-  if (!nobody_else_wrote) return put_aside(context, pending->has_value() ? &**pending : nullptr, epoch);
+  if (!nobody_else_wrote || may_be_older) {
+    return put_aside(context, options_.sqlite.path, former->pending ? &*former->pending : nullptr, epoch);
+  }
   base::log_info("holding commits that the log does not have; they are published when this node leads next",
                  {{"txid", to_string(end.txid)}});
   auto watcher = std::make_shared<log::LogWatcher>(bucket_, [] {});
@@ -129,6 +138,21 @@ Status DatabaseRole::settle_primary(const Context& context) {
   dormant_watcher_ = std::move(watcher);
   dormant_position_ = Position{end.txid, end.checksum.value_or(Checksum())};
   return {};
+}
+
+Result<DatabaseRole::FormerPrimary> DatabaseRole::look_at_primary(const Context& context) const {
+  auto database = attach(context, std::nullopt);
+  if (!database) return std::unexpected(database.error());
+  FormerPrimary former;
+  former.report = (*database)->attach_report();
+  former.stored = !(*database)->acknowledged().is_zero();
+  while (true) {
+    former.content = (*database)->position();
+    auto captured = (*database)->capture();
+    if (!captured) return std::unexpected(captured.error());
+    if (!*captured) return former;
+    if (!former.pending) former.pending = std::move(**captured);
+  }
 }
 
 // Whether the primary's content is exactly what the log ends with, whatever was stored about it: so after a
@@ -166,17 +190,18 @@ Status DatabaseRole::primary_to_replica(const Position& position, Epoch epoch) {
   replica_options.path = options_.sqlite.replica;
   auto replica = db::Replica::open(std::move(replica_options));
   if (!replica) return std::unexpected(replica.error());
-  // A mismatch quarantines it, and the follower seeds it anew: nothing is lost by going on.
-  if (auto adopted = replica->adopt({position.txid, position.checksum, epoch}); !adopted) {
-    base::log_warning("the former primary is not what the log ends with",
-                      {{"reason", adopted.error().message()}});
-  }
-  return replica->close();
+  const auto adopted = replica->adopt({position.txid, position.checksum, epoch});
+  if (auto closed = replica->close(); !closed) return closed;
+  if (adopted) return {};
+  // Somebody changed the file behind SQLite's back. Nobody can say what it is worth, so it is kept.
+  base::log_error("the former primary is not what it was", {{"reason", adopted.error().message()}});
+  if (adopted.error().code() != ErrorCode::corrupt) return adopted;
+  return put_aside(Context::background(), options_.sqlite.replica, nullptr, epoch);
 }
 
 // Keeps the primary with commits that never reached the log, and an LTX file of just the pages that differ.
-Status DatabaseRole::put_aside(const Context& context, const db::CapturedTransaction* difference,
-                               Epoch epoch) {
+Status DatabaseRole::put_aside(const Context& context, const std::filesystem::path& database,
+                               const db::CapturedTransaction* difference, Epoch epoch) {
   const std::string base_name = text_of(options_.sqlite.path) + ".diverged-" + std::to_string(epoch.value());
   std::filesystem::path directory = base_name;
   for (int number = 2; std::filesystem::exists(directory / options_.sqlite.path.filename()); ++number) {
@@ -196,10 +221,8 @@ Status DatabaseRole::put_aside(const Context& context, const db::CapturedTransac
     if (auto committed = file->commit(); !committed) return committed;
   }
   LITECLUSTER_FAULT_POINT("aside.move");
-  if (auto moved = db::move_database(options_.sqlite.path, directory / options_.sqlite.path.filename());
-      !moved) {
+  if (auto moved = db::move_database(database, directory / options_.sqlite.path.filename()); !moved)
     return moved;
-  }
   base::log_error("commits that never reached the log are kept aside", {{"directory", directory.string()}});
   return {};
 }
@@ -318,7 +341,8 @@ Status DatabaseRole::seal_replica(const Context& /*context*/) {
 Status DatabaseRole::install_primary(const Context& context) {
   if (in_place_) return {};
   if (primary_exists()) {
-    if (auto aside = put_aside(context, nullptr, appender_->author().epoch); !aside) return aside;
+    if (auto aside = put_aside(context, options_.sqlite.path, nullptr, appender_->author().epoch); !aside)
+      return aside;
   }
   // What was stored about an earlier primary does not describe this one.
   std::error_code ignored;

@@ -10,6 +10,9 @@
 //     there are such commits, and the log still ends there: the file is left as it is (a "dormant" primary).
 //     If this
 //       node wins the next term, they become the next TXID; nothing is lost.
+//     the machine was booted since, and the content is not what the log had acknowledged: a power failure may
+//       have taken commits away that the log has. A state that the log knows becomes the replica and catches
+//       up; anything else is put aside. It is never published, for that would take acknowledged commits back.
 //     there are such commits, and somebody else appended meanwhile: they are diverged. The file is put into
 //       `<path>.diverged-<epoch>/` with an LTX of the pages that differ, and the replica is seeded from the
 //       log.
@@ -85,15 +88,25 @@ class DatabaseRole {
   [[nodiscard]] std::vector<std::string> diverged() const;
 
  private:
+  // What lies at the primary path while this node does not lead.
+  struct FormerPrimary {
+    db::AttachReport report;
+    bool stored = false;  // it is known what the log had acknowledged
+    // Commits that the log is not known to have; the first 64 MiB of them.
+    std::optional<db::CapturedTransaction> pending;
+    Position content;
+  };
+
   [[nodiscard]] bool primary_exists() const;
   [[nodiscard]] Status start_follower();
   [[nodiscard]] Status settle_primary(const Context& context);
+  [[nodiscard]] Result<FormerPrimary> look_at_primary(const Context& context) const;
   [[nodiscard]] Result<std::unique_ptr<db::Database>> attach(const Context& context,
                                                              std::optional<db::LogEnd> end) const;
   [[nodiscard]] Status primary_to_replica(const Position& position, Epoch epoch);
   [[nodiscard]] bool primary_is_at(const Context& context, const db::LogEnd& end) const;
-  [[nodiscard]] Status put_aside(const Context& context, const db::CapturedTransaction* difference,
-                                 Epoch epoch);
+  [[nodiscard]] Status put_aside(const Context& context, const std::filesystem::path& database,
+                                 const db::CapturedTransaction* difference, Epoch epoch);
   [[nodiscard]] Status create_empty_primary() const;
   [[nodiscard]] Result<db::LogEnd> log_end(const Context& context) const;
   void share_session(std::shared_ptr<replication::LeaderSession> session);

@@ -51,7 +51,24 @@ Result<std::unique_ptr<CaptureState>> CaptureState::open(const std::filesystem::
   if (!lock) return std::unexpected(lock.error());
   auto state = std::unique_ptr<CaptureState>(new CaptureState(directory, std::move(*lock)));
   if (auto loaded = state->load(); !loaded) return std::unexpected(loaded.error());
+  if (auto loaded = state->load_boot(); !loaded) return std::unexpected(loaded.error());
   return state;
+}
+
+Status CaptureState::load_boot() {
+  const auto boot = base::read_boot_id();
+  if (!boot) return std::unexpected(boot.error());
+  boot_ = *boot;
+  const auto stored = base::read_file(directory_ / "boot", boot_.size());
+  confirmed_ = stored && std::ranges::equal(*stored, boot_);
+  return {};
+}
+
+Status CaptureState::confirm() {
+  if (confirmed_) return {};
+  auto written = base::write_file_durably(directory_ / "boot", boot_);
+  confirmed_ = written.has_value();
+  return written;
 }
 
 void CaptureState::forget() {
@@ -250,9 +267,11 @@ Status CaptureState::reset(const CapturePoint& point, std::vector<std::uint64_t>
   table_.resize(point.page_count);
   points_.push_back({.point = point, .offset = 0});
   if (acknowledged) acknowledged_ = point.txid;
-  const auto rotated = rotate();
-  if (!rotated) forget();
-  return rotated;
+  if (auto rotated = rotate(); !rotated) {
+    forget();
+    return rotated;
+  }
+  return acknowledged ? confirm() : Status();
 }
 
 // The new journal is complete before the new base names it; the old pair stands until then.
@@ -337,7 +356,7 @@ void CaptureState::remove_strangers() const {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory_, ignored)) {
     const std::string name = entry.path().filename().string();
-    const bool ours = name == "lock" || name == "base" || entry.path() == journal_path(id_);
+    const bool ours = name == "lock" || name == "base" || name == "boot" || entry.path() == journal_path(id_);
     if (!ours && (name.starts_with("journal-") || name.starts_with("base.tmp-"))) {
       ::unlink(entry.path().c_str());
     }

@@ -4,6 +4,7 @@
 //   lock            one process at a time (flock)
 //   base            everything at one TXID: header(96) | page count x u64 | crc u64
 //   journal-<id>    what came after that base: records, each chained to the one before by its crc
+//   boot            the boot of the machine in which the log last confirmed the content
 //
 //   record   := kind u32 | size u32 | payload | crc u64
 //   captured := point | count u32 | count x (page u32, checksum before u64, checksum after u64)
@@ -15,6 +16,10 @@
 // instant we died: it is a range of states, from the last acknowledged to the last captured one, and the log
 // picks one of them. A torn record at the end breaks the chain and is dropped; its capture had not been
 // handed out.
+//
+// Power failures. They can take the newest commits from the database, while the log has them: the content is
+// then older than the stored state, which looks like a difference that is to be sent. Only the boot tells: as
+// long as it is that in which the log last confirmed the content, the content cannot have gone back.
 //
 // Cost: one pwrite of 20 bytes per changed page and capture, no fsync. A power failure may thus lose the last
 // records; the journal is synced with each checkpoint. When the journal has outgrown the table, a new base is
@@ -32,6 +37,7 @@
 #include <litecluster/error.hpp>
 #include <litecluster/types.hpp>
 
+#include "base/boot_id.hpp"
 #include "base/bytes.hpp"
 #include "base/file_descriptor.hpp"
 #include "wal/scanner.hpp"
@@ -73,6 +79,10 @@ class CaptureState {
   [[nodiscard]] const CapturePoint& last() const { return points_.back().point; }
   /// What the log is known to have; nothing when the log was not seen to have any state of this directory.
   [[nodiscard]] std::optional<Txid> acknowledged() const { return acknowledged_; }
+  /// Term of leadership in which that was written; 0 when unknown. Needs known().
+  [[nodiscard]] Epoch acknowledged_epoch() const { return points_.front().point.epoch; }
+  /// confirm() was called since this machine booted, by this or an earlier process.
+  [[nodiscard]] bool confirmed_in_this_boot() const { return confirmed_; }
   /// 0 for pages beyond the database and for the lock page.
   [[nodiscard]] std::uint64_t checksum_of(PageNo page) const {
     return page.value() <= table_.size() ? table_[page.value() - 1] : 0;
@@ -90,6 +100,8 @@ class CaptureState {
   [[nodiscard]] Status record(const CapturePoint& point, std::span<const PageChange> changes);
   /// The log has everything up to `txid`. invalid_argument when that was never captured.
   [[nodiscard]] Status acknowledge(Txid txid, Epoch epoch);
+  /// The content is the log's, or what follows from it. Cheap after the first time in a boot.
+  [[nodiscard]] Status confirm();
   /// Puts the journal on disk.
   [[nodiscard]] Status sync();
 
@@ -109,6 +121,7 @@ class CaptureState {
   [[nodiscard]] std::filesystem::path journal_path(std::uint64_t id) const;
 
   [[nodiscard]] Status load();
+  [[nodiscard]] Status load_boot();
   [[nodiscard]] bool load_base(base::ByteView bytes);
   [[nodiscard]] Status load_journal();
   [[nodiscard]] bool replay(base::ByteView record, std::uint64_t offset);
@@ -128,6 +141,8 @@ class CaptureState {
   std::vector<std::uint64_t> table_;
   std::deque<Stored> points_;  // from the last acknowledged (or the base) to the last captured
   std::optional<Txid> acknowledged_;
+  base::BootId boot_{};
+  bool confirmed_ = false;
   std::uint64_t id_ = 0;
   base::FileDescriptor journal_;
   std::uint64_t journal_size_ = 0;

@@ -79,6 +79,11 @@ struct AttachReport {
   std::string reason;
   std::uint32_t pages_read = 0;
   std::uint32_t pages_changed = 0;
+  /// What differs from the stored state was certainly committed after it. Otherwise the content may just as
+  /// well be older: a power failure can take commits away that the log has (capture_state.hpp).
+  bool content_is_newer = false;
+  /// Epoch of the stored state; 0 when nothing is stored or it is not known.
+  Epoch stored_epoch{};
 };
 
 enum class DatabaseHealth {

@@ -54,10 +54,13 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
   page_size_ = (*view)->page_size();
   const auto stored = find_stored_state(log_end);
   if (!stored) return std::unexpected(stored.error());
+  report_.content_is_newer = *stored && state_->confirmed_in_this_boot();
   if (*stored) {
+    report_.stored_epoch = state_->acknowledged_epoch();
     const auto continued = continue_from(*pinned, **view);
     if (!continued) return std::unexpected(continued.error());
     if (*continued) report_.outcome = AttachOutcome::continued;
+    report_.content_is_newer = report_.content_is_newer || *continued;
   }
   if (report_.outcome != AttachOutcome::continued) {
     if (auto compared = compare(log_end, *stored, *view, context); !compared) return compared;

@@ -306,12 +306,10 @@ Result<CapturedTransaction> Database::Implementation::capture_fence() {
 }
 
 Status Database::Implementation::acknowledge(Txid txid, Epoch epoch) {
-  auto done = state_->acknowledge(txid, epoch);
-  if (done) {
-    const base::MutexLock lock(mutex_);
-    shared_.acknowledged = state_->acknowledged().value_or(Txid());
-  }
-  return done;
+  if (auto done = state_->acknowledge(txid, epoch); !done) return done;
+  const base::MutexLock lock(mutex_);
+  shared_.acknowledged = state_->acknowledged().value_or(Txid());
+  return state_->confirm();
 }
 
 Result<OpenedSnapshot> Database::Implementation::open_snapshot() {

@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "base/file.hpp"
-#include "base/hex.hpp"
 #include "ltx/crc64.hpp"
 
 namespace litecluster::db {
@@ -43,26 +42,6 @@ RecordedState read_state(base::ByteReader& reader) {
   state.wal.checksum.first = reader.read_big_endian<std::uint32_t>().value_or(0);
   state.wal.checksum.second = reader.read_big_endian<std::uint32_t>().value_or(0);
   return state;
-}
-
-Result<BootId> read_boot_id() {
-  const std::filesystem::path path = "/proc/sys/kernel/random/boot_id";
-  auto descriptor = base::open_file(path, O_RDONLY);
-  if (!descriptor) return std::unexpected(descriptor.error());
-  base::Bytes text(64);
-  const auto count = base::read_at(descriptor->get(), text, 0, path);
-  if (!count) return std::unexpected(count.error());
-  std::string digits;
-  for (const char character : base::as_text(base::ByteView(text).first(*count))) {
-    if (character != '-' && character != '\n') digits += character;
-  }
-  const auto high = base::parse_hex(std::string_view(digits).substr(0, 16));
-  const auto low = base::parse_hex(digits.size() == 32 ? std::string_view(digits).substr(16) : "");
-  if (!high || !low) return failure(ErrorCode::internal, "read", path.string(), "not a boot id");
-  BootId boot;
-  base::store_big_endian(boot.data(), *high);
-  base::store_big_endian(boot.data() + 8, *low);
-  return boot;
 }
 
 }  // namespace
@@ -114,7 +93,8 @@ std::optional<ReplicaRecord> decode_replica_record(base::ByteView bytes) {
   return reader.failed() ? std::nullopt : std::optional(record);
 }
 
-ReplicaRecordFile::ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor, BootId boot)
+ReplicaRecordFile::ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor,
+                                     base::BootId boot)
     : path_(std::move(path)), descriptor_(std::move(descriptor)), boot_(boot) {}
 
 Result<ReplicaRecordFile> ReplicaRecordFile::open(const std::filesystem::path& path) {
@@ -125,7 +105,7 @@ Result<ReplicaRecordFile> ReplicaRecordFile::open(const std::filesystem::path& p
     return failure(ErrorCode::busy, "open replica", path.string(),
                    "another process follows into this replica");
   }
-  const auto boot = read_boot_id();
+  const auto boot = base::read_boot_id();
   if (!boot) return std::unexpected(boot.error());
   ReplicaRecordFile file(path, std::move(*descriptor), *boot);
   for (const std::uint64_t offset : slot_offsets) {

@@ -20,6 +20,7 @@
 
 #include <litecluster/error.hpp>
 
+#include "base/boot_id.hpp"
 #include "base/file_descriptor.hpp"
 #include "db/replica.hpp"
 #include "db/wal_writer_transaction.hpp"
@@ -29,8 +30,6 @@ namespace litecluster::db {
 inline constexpr std::size_t replica_slot_size = 512;
 inline constexpr std::size_t replica_history_size = 1024;
 inline constexpr std::size_t replica_history_entry_size = 32;
-
-using BootId = std::array<std::byte, 16>;
 
 /// Which file a path named.
 struct FileIdentity {
@@ -58,7 +57,7 @@ struct RecordedState {
 
 struct ReplicaRecord {
   std::uint64_t sequence = 0;
-  BootId boot{};
+  base::BootId boot{};
   FileIdentity file;
   RecordedState base;
   std::optional<RecordedState> next;
@@ -95,11 +94,11 @@ class ReplicaRecordFile {
   [[nodiscard]] bool written_in_this_boot() const;
 
  private:
-  ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor, BootId boot);
+  ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor, base::BootId boot);
 
   std::filesystem::path path_;
   base::FileDescriptor descriptor_;
-  BootId boot_;
+  base::BootId boot_;
   std::optional<ReplicaRecord> record_;
 };
 

@@ -107,6 +107,16 @@ const Object* LogView::find_any(const ObjectName& name) const {
   return found == stale_.end() ? nullptr : &found->second;
 }
 
+const Object* LogView::find_state(Checksum checksum) const {
+  const Object* found = nullptr;
+  for (const Level& level : levels_) {
+    for (const auto& [name, object] : level) {
+      if (object.checksum == checksum && (found == nullptr || found->name.max < name.max)) found = &object;
+    }
+  }
+  return found;
+}
+
 std::size_t LogView::size() const {
   std::size_t count = stale_.size();
   for (const Level& level : levels_) count += level.size();

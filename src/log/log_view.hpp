@@ -74,6 +74,10 @@ class LogView {
   /// The object of this name even when it is stale.
   [[nodiscard]] const Object* find_any(const ObjectName& name) const;
 
+  /// The object after which the database had this checksum; the last one of several. Nothing when no object
+  /// says so, which proves nothing: most intermediate states are compacted away.
+  [[nodiscard]] const Object* find_state(Checksum checksum) const;
+
   [[nodiscard]] bool empty() const { return size() == 0; }
   /// Number of objects, stale ones included.
   [[nodiscard]] std::size_t size() const;

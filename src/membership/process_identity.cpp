@@ -8,15 +8,12 @@
 #include <iterator>
 #include <optional>
 
+#include "base/boot_id.hpp"
+#include "base/bytes.hpp"
+#include "base/hex.hpp"
+
 namespace litecluster::membership {
 namespace {
-
-std::string boot_id() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(file, id);
-  return id;
-}
 
 /// Field 22 of /proc/<pid>/stat; proc(5). nullopt when there is no such process, or it is a zombie.
 std::optional<std::string> start_time(const std::string& pid) {
@@ -35,9 +32,12 @@ std::optional<std::string> start_time(const std::string& pid) {
 std::string own_prefix() {
   struct stat space{};
   if (::stat("/proc/self/ns/pid", &space) != 0) return {};
-  const std::string boot = boot_id();
-  if (boot.empty()) return {};
-  return boot + "/" + std::to_string(space.st_ino) + "/";
+  const auto boot = base::read_boot_id();
+  if (!boot) return {};
+  const auto half = [&boot](std::size_t at) {
+    return base::to_hex16(base::load_big_endian<std::uint64_t>(boot->data() + at));
+  };
+  return half(0) + half(8) + "/" + std::to_string(space.st_ino) + "/";
 }
 
 }  // namespace

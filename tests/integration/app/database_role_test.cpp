@@ -1,0 +1,221 @@
+// What a node makes of the database that it finds when it starts, with real SQLite files and a log in memory.
+#include "app/database_role.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/file.hpp"
+#include "db/sqlite.hpp"
+#include "log/restore.hpp"
+#include "replication/session_options.hpp"
+#include "support/eventually.hpp"
+#include "support/fake_object_bucket.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace litecluster::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+Context patience() {
+  return Context::background().with_timeout(30s);
+}
+
+// One node's files, and its DatabaseRole while its process lives.
+class Node {
+ public:
+  Node(std::string name, const std::filesystem::path& directory, test::FakeObjectBucket& bucket)
+      : name_(std::move(name)), bucket_(bucket), directory_(directory / name_) {
+    std::filesystem::create_directories(directory_);
+  }
+
+  [[nodiscard]] std::filesystem::path database() const { return directory_ / "app.db"; }
+  [[nodiscard]] std::filesystem::path replica() const { return directory_ / "app.db-replica"; }
+  [[nodiscard]] DatabaseRole& role() { return *role_; }
+
+  void start() {
+    Sqlite sqlite;
+    sqlite.path = database();
+    sqlite.replica = replica();
+    role_ = std::make_unique<DatabaseRole>(
+        DatabaseRoleOptions{.sqlite = sqlite,
+                            .node = name_,
+                            .incarnation = name_ + "." + std::to_string(++starts_),
+                            .on_position = {},
+                            .on_fatal = {}},
+        bucket_);
+    const auto followed = role_->follow(patience());
+    ASSERT_TRUE(followed) << followed.error().message();
+  }
+
+  void lead(std::uint64_t epoch) {
+    for (const Status& done : {role_->catch_up(patience()), role_->fence(patience(), Epoch(epoch)),
+                               role_->seal_replica(patience()), role_->install_primary(patience()),
+                               role_->attach_capture(patience())}) {
+      ASSERT_TRUE(done) << done.error().message();
+    }
+  }
+
+  // As kill -9 would: nothing is handed over.
+  void crash() { role_.reset(); }
+
+  void write(const std::string& text) const {
+    auto connection = db::Connection::open(database());
+    ASSERT_TRUE(connection);
+    connection->set_busy_timeout(5s);
+    const auto done = connection->execute(
+        "CREATE TABLE IF NOT EXISTS entry(text); INSERT INTO entry VALUES('" + text + "')");
+    ASSERT_TRUE(done) << done.error().message();
+  }
+
+  void sync() const { ASSERT_TRUE(role_->sync(patience())); }
+
+  // The application's last connection closes: the WAL is copied back and removed.
+  static std::string texts(const std::filesystem::path& file) {
+    auto connection = db::Connection::open(file);
+    if (!connection) return "none";
+    connection->set_busy_timeout(5s);
+    const auto text = connection->query_text("SELECT group_concat(text, ' ') FROM entry");
+    return text ? text->value_or("") : text.error().message();
+  }
+
+  // Another boot id than that of this machine, as if it had been stored before it lost power.
+  void pretend_that_the_machine_was_booted() const {
+    const base::Bytes other(16, std::byte{7});
+    ASSERT_TRUE(base::write_file_durably(replication::state_directory(database()) / "boot", other));
+  }
+
+  // Whole files, as they would be after a power failure that took the newest commits.
+  void keep_state() const {
+    std::filesystem::copy_file(database(), directory_ / "kept",
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  void go_back_to_kept_state() const {
+    for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(database().string() + suffix);
+    std::filesystem::copy_file(directory_ / "kept", database(),
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+
+  [[nodiscard]] std::size_t put_aside() const { return role_->diverged().size(); }
+
+ private:
+  std::string name_;
+  test::FakeObjectBucket& bucket_;
+  std::filesystem::path directory_;
+  std::unique_ptr<DatabaseRole> role_;
+  int starts_ = 0;
+};
+
+class DatabaseRoleTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] Txid log_end() { return log::read_log(patience(), bucket_)->end().txid; }
+  [[nodiscard]] bool follows_to_the_end(Node& node) {
+    return test::eventually([&] {
+      const auto position = node.role().position();
+      return position && position->txid == log_end();
+    });
+  }
+
+  test::TemporaryDirectory directory_;
+  test::FakeObjectBucket bucket_;
+};
+
+TEST_F(DatabaseRoleTest, PublishesCommitsOfACrashedAgentWhenItLeadsAgain) {
+  Node node("a", directory_.path(), bucket_);
+  node.start();
+  node.lead(1);
+  node.write("one");
+  node.sync();
+  node.crash();
+  node.write("two");
+  node.start();
+  EXPECT_TRUE(node.role().ready());
+  node.lead(2);
+  EXPECT_EQ(Node::texts(node.database()), "one two");
+  EXPECT_EQ(node.put_aside(), 0U);
+}
+
+TEST_F(DatabaseRoleTest, NeverTakesBackWhatTheLogHasAfterAPowerFailureOfTheLeader) {
+  Node node("a", directory_.path(), bucket_);
+  node.start();
+  node.lead(1);
+  node.write("one");
+  node.sync();
+  node.crash();
+  Node::texts(node.database());
+  node.keep_state();
+  node.start();
+  node.lead(2);
+  node.write("two");
+  node.sync();
+  const Txid end = log_end();
+  node.crash();
+  node.go_back_to_kept_state();
+  node.pretend_that_the_machine_was_booted();
+  node.start();
+  EXPECT_FALSE(node.role().ready()) << "an older state must not be published";
+  ASSERT_TRUE(follows_to_the_end(node));
+  EXPECT_EQ(log_end(), end);
+  EXPECT_EQ(node.put_aside(), 0U) << "it is a state of the log, nothing diverged";
+  node.lead(3);
+  EXPECT_EQ(Node::texts(node.database()), "one two");
+}
+
+TEST_F(DatabaseRoleTest, KeepsAsideWhatNobodyKnowsAfterAPowerFailure) {
+  Node node("a", directory_.path(), bucket_);
+  node.start();
+  node.lead(1);
+  node.write("one");
+  node.sync();
+  node.crash();
+  Node::texts(node.database());
+  node.keep_state();
+  node.start();
+  node.lead(2);
+  node.write("two");
+  node.sync();
+  node.crash();
+  node.go_back_to_kept_state();
+  node.write("other");
+  Node::texts(node.database());
+  node.pretend_that_the_machine_was_booted();
+  node.start();
+  ASSERT_TRUE(follows_to_the_end(node));
+  ASSERT_EQ(node.put_aside(), 1U);
+  EXPECT_EQ(Node::texts(std::filesystem::path(node.role().diverged().front()) / "app.db"), "one other");
+  node.lead(3);
+  EXPECT_EQ(Node::texts(node.database()), "one two");
+}
+
+TEST_F(DatabaseRoleTest, AFormerLeaderGoesOnIncrementallyThroughSeveralLaterTerms) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  first.crash();
+  second.start();
+  second.lead(2);
+  second.write("two");
+  second.sync();
+  second.crash();
+  second.start();
+  second.lead(3);
+  second.write("three");
+  second.sync();
+  // Were it read again from the beginning, the first object would be missing.
+  const auto view = log::read_log(patience(), bucket_);
+  const auto first_object = view->find(log::ObjectName::raw(Txid(1)));
+  ASSERT_NE(first_object, nullptr);
+  ASSERT_TRUE(bucket_.remove(patience(), *first_object));
+  first.start();
+  ASSERT_TRUE(follows_to_the_end(first));
+  EXPECT_EQ(Node::texts(first.replica()), "one two three");
+}
+
+}  // namespace
+}  // namespace litecluster::app
