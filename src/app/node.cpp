@@ -143,7 +143,7 @@ Status App::Impl::open_database(const Context& context) {
                                    [this](Position position) {
                                      if (lease_) lease_->position_changed(position.txid);
                                    },
-                               .on_fatal = [this](const Error& error) { wish_step_down(error.message()); }},
+                               .on_fatal = [this](const Error& error) { publishing_ended(error); }},
       *log_.bucket);
   return {};
 }
@@ -297,6 +297,16 @@ void App::Impl::announce_leader(const std::string& leader) {
   hook_runner_->submit(
       {.name = "on_leader_change",
        .body = [hook = hooks.on_leader_change, leader](Context& context) { return hook(context, leader); }});
+}
+
+void App::Impl::publishing_ended(const Error& error) {
+  if (error.code() != ErrorCode::gap) return wish_step_down(error.message());
+  // An alarm, as for a bucket that vanished: only the operator can say which history counts.
+  const base::MutexLock lock(mutex_);
+  refused_ = error;
+  machine_.shut_down();
+  cancel_obsolete_step();
+  changed_.notify_all();
 }
 
 void App::Impl::wish_step_down(const std::string& reason) {

@@ -82,7 +82,7 @@ Result<NewObject> Appender::describe(base::ByteView bytes, std::optional<Checksu
 
 Result<Appender::Outcome> Appender::try_append(const Context& context, base::ByteView bytes,
                                                std::optional<Checksum> checksum) {
-  if (deposed_) return std::unexpected(*deposed_);
+  if (ended_) return std::unexpected(*ended_);
   if (!started_) {
     return failure(ErrorCode::failed_precondition, operation, bucket_.name(), "its end was not read yet");
   }
@@ -142,12 +142,14 @@ bool Appender::is_behind_fence(const Object& object) const {
 }
 
 Result<Appender::Outcome> Appender::settle(const Context& context, Object object, base::BootTime tried_at) {
-  const bool follows_ours =
-      !sequence_.is_zero() && object.sequence.value() == sequence_.value() + object.chunks + 1;
+  const std::uint64_t sequence_min = sequence_.value() + object.chunks + 1;
+  if (object.sequence.value() < sequence_min && !sequence_.is_zero())
+    return std::unexpected(went_back(object));
+  const bool follows_ours = !sequence_.is_zero() && object.sequence.value() == sequence_min;
   const bool is_recent = clock_.boot_time() - trusted_at_ <= options_.trust_max;
   if (!follows_ours && !is_recent) {
     if (auto proven = prove(context, object); !proven) {
-      if (proven.error().code() == ErrorCode::deposed) deposed_ = proven.error();
+      if (proven.error().code() == ErrorCode::deposed) ended_ = proven.error();
       return std::unexpected(proven.error());
     }
   }
@@ -173,11 +175,19 @@ Status Appender::prove(const Context& context, const Object& object) const {
 }
 
 Error Appender::depose(const ObjectName& name, const std::optional<Author>& by) {
-  deposed_ = Error(ErrorCode::deposed, operation, to_string(name),
-                   fmt::format("it was written by {}; we are {}",
-                               by ? to_string(*by) : "Litestream, or another writer without an epoch",
-                               to_string(author_)));
-  return *deposed_;
+  ended_ = Error(ErrorCode::deposed, operation, to_string(name),
+                 fmt::format("it was written by {}; we are {}",
+                             by ? to_string(*by) : "Litestream, or another writer without an epoch",
+                             to_string(author_)));
+  return *ended_;
+}
+
+Error Appender::went_back(const Object& object) {
+  ended_ = Error(ErrorCode::gap, operation, to_string(object.name),
+                 fmt::format("the bucket has lost its end: sequence {} came after {}; objects that were "
+                             "acknowledged before are missing",
+                             object.sequence.value(), sequence_.value()));
+  return *ended_;
 }
 
 }  // namespace litecluster::log

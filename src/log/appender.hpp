@@ -19,6 +19,10 @@
 //   * time: less than `trust_max`, well below the smallest grace, has passed (on CLOCK_BOOTTIME, which counts
 //     suspension), so nothing written in between can have been purged; or
 //   * reading: the end of the log, read afterwards, is the object just written.
+//
+// A server that lost its newest messages (disks that lie, a majority restored from an older state) goes on
+// with lower sequences. Our messages are published after the acknowledgement of the previous object, so a
+// sequence that leaves no room for them behind that one proves the loss.
 #pragma once
 
 #include <functional>
@@ -63,6 +67,7 @@ class Appender {
 
   /// Appends the file as TXID `end() + 1`. Blocks for one round trip. Errors:
   ///   deposed: somebody else owns the log; final, every later call says the same;
+  ///   gap: the server has lost objects that it had acknowledged; final as well;
   ///   invalid_argument: the bytes are no L0 file of this TXID;
   ///   failed_precondition: the outcome of other bytes under this TXID is still unknown, or start() is
   ///   missing; unavailable, deadline_exceeded, cancelled: call again with the same bytes;
@@ -91,6 +96,7 @@ class Appender {
   [[nodiscard]] Result<Outcome> settle(const Context& context, Object object, base::BootTime tried_at);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);
+  [[nodiscard]] Error went_back(const Object& object);
 
   ObjectBucket& bucket_;
   Author author_;
@@ -106,7 +112,8 @@ class Appender {
   /// Sequence of our last object; 0 before the first.
   Revision sequence_;
   std::optional<base::Sha256Digest> unresolved_;
-  std::optional<Error> deposed_;
+  /// Why nothing can be appended any more: deposed or gap.
+  std::optional<Error> ended_;
 };
 
 }  // namespace litecluster::log

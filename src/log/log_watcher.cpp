@@ -141,6 +141,11 @@ LogView LogWatcher::view() const {
   return view_;
 }
 
+Revision LogWatcher::seen() const {
+  const base::MutexLock lock(mutex_);
+  return seen_;
+}
+
 void LogWatcher::add(const Object& object) {
   const base::MutexLock lock(mutex_);
   if (auto added = view_.put(object); !added) status_ = std::unexpected(added.error());

@@ -45,6 +45,8 @@ class LogWatcher {
   }
   /// A copy.
   [[nodiscard]] LogView view() const;
+  /// The highest sequence that the watch has delivered.
+  [[nodiscard]] Revision seen() const;
 
   /// An object that was just written or found missing, before the watch says so.
   void add(const Object& object);

@@ -197,7 +197,8 @@ Status Maintenance::remove(const Context& context, std::span<const Object> objec
 
 Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& maintenance,
                                           LogWatcher& watcher, const CompactionSchedule& schedule,
-                                          const RetentionPolicy& policy, base::WallTime now) {
+                                          const RetentionPolicy& policy, base::WallTime now,
+                                          Revision settled) {
   MaintenanceReport report;
   while (true) {
     if (auto status = context.status("maintain the log"); !status) return std::unexpected(status.error());
@@ -219,7 +220,7 @@ Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& m
     watcher.add(*object);
     ++report.compactions;
   }
-  const auto removals = plan_retention(watcher.view(), policy, now);
+  const auto removals = plan_retention(watcher.view(), policy, now, settled);
   if (!removals) return std::unexpected(removals.error());
   auto removed = maintenance.remove(context, *removals,
                                     [&watcher](const Object& object) { watcher.forget(object.name); });

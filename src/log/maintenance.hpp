@@ -79,6 +79,7 @@ struct MaintenanceReport {
 [[nodiscard]] Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& maintenance,
                                                         LogWatcher& watcher,
                                                         const CompactionSchedule& schedule,
-                                                        const RetentionPolicy& policy, base::WallTime now);
+                                                        const RetentionPolicy& policy, base::WallTime now,
+                                                        Revision settled);
 
 }  // namespace litecluster::log

@@ -46,8 +46,9 @@ const Object* find_base(const LogView& view, base::WallTime cutoff) {
 
 class Planner {
  public:
-  Planner(const LogView& view, const RetentionPolicy& policy, base::WallTime now)
+  Planner(const LogView& view, const RetentionPolicy& policy, base::WallTime now, Revision settled)
       : view_(view),
+        settled_(settled),
         grace_start_(now - std::chrono::ceil<milliseconds>(std::max(policy.raw_grace, raw_grace_min))),
         cutoff_(now - std::chrono::ceil<milliseconds>(policy.retention)),
         base_(find_base(view, cutoff_)) {}
@@ -71,7 +72,7 @@ class Planner {
     for (auto entry = raw.begin(); entry != raw.end() && std::next(entry) != raw.end(); ++entry) {
       const Object& object = entry->second;
       const bool replaceable = coverage.contains(object.name) || is_before_base(object);
-      if (!replaceable || object.created_at >= grace_start_) return;
+      if (!replaceable || object.created_at >= grace_start_ || object.sequence > settled_) return;
       removals_.push_back(object);
     }
   }
@@ -91,11 +92,13 @@ class Planner {
   void add_stale() {
     const Txid end = view_.end().txid;
     for (const auto& [name, object] : view_.stale()) {
-      if (name.max <= end && object.created_at < grace_start_) removals_.push_back(object);
+      const bool old = object.created_at < grace_start_ && object.sequence <= settled_;
+      if (name.max <= end && old) removals_.push_back(object);
     }
   }
 
   const LogView& view_;
+  Revision settled_;
   base::WallTime grace_start_;
   base::WallTime cutoff_;
   const Object* base_;
@@ -105,8 +108,8 @@ class Planner {
 }  // namespace
 
 Result<std::vector<Object>> plan_retention(const LogView& view, const RetentionPolicy& policy,
-                                           base::WallTime now) {
-  auto removals = Planner(view, policy, now).plan();
+                                           base::WallTime now, Revision settled) {
+  auto removals = Planner(view, policy, now, settled).plan();
   if (removals.size() > policy.removals_max) removals.resize(policy.removals_max);
   if (removals.empty()) return removals;
   const auto before = plan_restore(view, RestoreTarget::latest());

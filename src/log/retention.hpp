@@ -6,8 +6,9 @@
 //   * so can, for each time from now - retention on, the last state from before it, to within I.
 // Hence:
 //   * An L0 object goes when a compacted object holds the same TXID and both are older than `raw_grace`.
-//     They go from the lowest TXID on, and the first that has to stay keeps all after it. The newest
-//     stays always: stock Litestream finds the end of the log by it.
+//     They go from the lowest TXID on, when they have also been in the bucket for raw_grace_min, and the
+//     first that has to stay keeps all after it. The newest stays always: stock Litestream finds the end of
+//     the log by it.
 //   * The base is the newest snapshot from before now - retention. Older snapshots go.
 //   * Objects of all levels that end at or before the base go once they are older than the retention,
 //     except the last of each level, by which compaction knows where to go on. Without a base none goes.
@@ -37,9 +38,10 @@ struct RetentionPolicy {
 };
 
 /// The objects to remove, in the order in which to remove them: stopping at any point keeps the promise.
+/// `settled`: L0 objects above this sequence stay, whatever their age (settled_sequence.hpp).
 /// Pure. Error: internal when the latest state could not be restored from what is left; then nothing may be
 /// removed.
 [[nodiscard]] Result<std::vector<Object>> plan_retention(const LogView& view, const RetentionPolicy& policy,
-                                                         base::WallTime now);
+                                                         base::WallTime now, Revision settled);
 
 }  // namespace litecluster::log

@@ -6,6 +6,8 @@
 
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
+#include "log/restore.hpp"
+#include "log/settled_sequence.hpp"
 #include "log/snapshot_schedule.hpp"
 #include "ltx/encoder.hpp"
 
@@ -78,17 +80,37 @@ class MaintainerImplementation final : public Maintainer {
 
   Status round() {
     if (auto complete = watcher_.wait_complete(stop_); !complete) return complete;
+    const base::BootTime boot_time = base::system_clock().boot_time();
+    settled_.note(boot_time, watcher_.seen());
     const auto report = log::run_maintenance(stop_, maintenance_, watcher_, schedule_, options_.retention,
-                                             base::system_clock().wall_time());
+                                             base::system_clock().wall_time(), settled_.at(boot_time));
     if (!report) return std::unexpected(report.error().within("maintain the log"));
     const Txid position = publisher_.position().txid;
     const bool due = watcher_.with_view([&](const log::LogView& view) {
       return log::snapshot_due(view, position, base::system_clock().wall_time(), options_.snapshot_interval);
     });
-    if (due) {
+    const auto hole = find_hole();
+    if (!hole) return std::unexpected(hole.error());
+    if (due || *hole) {
       if (const auto written = snapshot(stop_); !written) return std::unexpected(written.error());
     }
     return remove_orphans();
+  }
+
+  // Objects that vanished from the bucket: without a new snapshot nobody could start from the log any more.
+  Result<bool> find_hole() {
+    const auto has_hole = [](const log::LogView& view) {
+      const auto& snapshots = view.level(log::snapshot_level);
+      return !view.gaps(snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max).empty();
+    };
+    if (!watcher_.with_view(has_hole)) return false;
+    // The watch may have missed something; a listing decides.
+    const auto view = log::read_log(stop_, bucket_);
+    if (!view) return std::unexpected(view.error());
+    if (!has_hole(*view)) return false;
+    base::log_error("the log has a hole; a snapshot is written, states from before it may be lost",
+                    {{"bucket", bucket_.name()}});
+    return true;
   }
 
   // Now and then only: it reads the subjects of the whole bucket.
@@ -108,6 +130,7 @@ class MaintainerImplementation final : public Maintainer {
   Publisher& publisher_;
   log::Maintenance maintenance_;
   base::BootTime orphans_after_;
+  log::SettledSequence settled_;  // used by the thread
   Context stop_ = Context::background();
   base::Mutex snapshot_mutex_;
   mutable base::Mutex mutex_;

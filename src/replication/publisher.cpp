@@ -331,7 +331,7 @@ class PublisherImplementation final : public Publisher {
       if (appended) {
         backoff.reset();
         appended_well(*item);
-      } else if (appended.error().code() == ErrorCode::deposed) {
+      } else if (appended.error().code() == ErrorCode::deposed || appended.error().code() == ErrorCode::gap) {
         fail(appended.error());
         return;
       } else if (!stop_.done()) {

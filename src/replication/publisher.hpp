@@ -35,7 +35,8 @@ class AppendTarget {
  public:
   virtual ~AppendTarget() = default;
   /// Returns when the object is known to be in the log as ours, or when it is known not to get there. Errors:
-  /// deposed (a newer leader has the log; final), anything else is tried again with the same item.
+  /// deposed (a newer leader has the log) and gap (the log has lost its end) are final, anything else is
+  /// tried again with the same item.
   [[nodiscard]] virtual Status append(const Context& context, const OutboxItem& item) = 0;
 };
 

@@ -67,6 +67,16 @@ class FakeObjectBucket final : public log::ObjectBucket {
     const base::MutexLock lock(mutex_);
     objects_.at(name).bytes.at(offset) ^= std::byte{1};
   }
+  /// The newest objects are lost, and the sequence goes back with them, as on a server whose disk lied.
+  void lose_end(std::size_t count) {
+    const base::MutexLock lock(mutex_);
+    for (; count > 0 && !objects_.empty(); --count) {
+      const auto newest = std::ranges::max_element(
+          objects_, {}, [](const auto& entry) { return entry.second.object.sequence; });
+      sequence_ = newest->second.object.sequence.value() - newest->second.object.chunks - 1;
+      objects_.erase(newest);
+    }
+  }
   /// Messages that others put into the stream.
   void advance_sequence(std::uint64_t count) {
     const base::MutexLock lock(mutex_);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -45,7 +46,7 @@ class Node {
                             .node = name_,
                             .incarnation = name_ + "." + std::to_string(++starts_),
                             .on_position = {},
-                            .on_fatal = {}},
+                            .on_fatal = [this](const Error& error) { fatal_ = error.code(); }},
         bucket_);
     const auto followed = role_->follow(patience());
     ASSERT_TRUE(followed) << followed.error().message();
@@ -99,6 +100,7 @@ class Node {
                                std::filesystem::copy_options::overwrite_existing);
   }
 
+  [[nodiscard]] std::optional<ErrorCode> fatal() const { return fatal_; }
   [[nodiscard]] std::size_t put_aside() const { return role_->diverged().size(); }
 
  private:
@@ -107,6 +109,7 @@ class Node {
   std::filesystem::path directory_;
   std::unique_ptr<DatabaseRole> role_;
   int starts_ = 0;
+  std::atomic<std::optional<ErrorCode>> fatal_;
 };
 
 class DatabaseRoleTest : public ::testing::Test {
@@ -215,6 +218,31 @@ TEST_F(DatabaseRoleTest, AFormerLeaderGoesOnIncrementallyThroughSeveralLaterTerm
   first.start();
   ASSERT_TRUE(follows_to_the_end(first));
   EXPECT_EQ(Node::texts(first.replica()), "one two three");
+}
+
+TEST_F(DatabaseRoleTest, ALostEndOfTheLogEndsTheTermAndIsHealedByASnapshotInTheNext) {
+  Node node("a", directory_.path(), bucket_);
+  node.start();
+  node.lead(1);
+  for (const char* text : {"one", "two", "three"}) {
+    node.write(text);
+    node.sync();
+  }
+  bucket_.lose_end(2);
+  node.write("four");
+  ASSERT_TRUE(test::eventually([&] { return node.fatal().has_value(); }));
+  EXPECT_EQ(node.fatal(), ErrorCode::gap);
+  node.crash();
+  node.start();
+  node.lead(2);
+  const auto restored = directory_ / "restored.db";
+  ASSERT_TRUE(test::eventually([&] {
+    return log::restore(patience(), bucket_,
+                        {.output = restored, .overwrite = true, .on_progress = {}, .check = {}})
+        .has_value();
+  }));
+  EXPECT_EQ(Node::texts(restored), "one two three four");
+  EXPECT_EQ(node.put_aside(), 0U);
 }
 
 }  // namespace

@@ -85,7 +85,8 @@ TEST_F(MaintenanceTest, LosesNoPromisedStateWhileReadersRestoreIt) {
     }
     if (txid % 20 != 0) continue;
     ASSERT_OK(watcher.wait_for(soon(), object->sequence));
-    const auto report = run_maintenance(soon(60s), maintenance, watcher, *schedule, policy, time_of(txid));
+    const auto report =
+        run_maintenance(soon(60s), maintenance, watcher, *schedule, policy, time_of(txid), watcher.seen());
     ASSERT_OK(report);
     removed += report->removals;
   }

@@ -136,6 +136,17 @@ TEST_F(AppenderTest, DoesNotListWhileNobodyElseWrites) {
   EXPECT_EQ(bucket_.listings(), 1U);
 }
 
+TEST_F(AppenderTest, NoticesThatTheBucketHasLostItsEnd) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  append_many(*appender, 5);
+  bucket_.lose_end(1);
+  const auto next = append_next(*appender);
+  ASSERT_FALSE(next);
+  EXPECT_EQ(next.error().code(), ErrorCode::gap);
+  EXPECT_EQ(append_next(*appender).error(), next.error()) << "it is final";
+}
+
 TEST_F(AppenderTest, IsNotFooledByANameThatIsFreeAgainAfterALongSleep) {
   const auto sleeper = make_appender(1, "sleeper");
   sleeper->start({});

@@ -18,7 +18,8 @@ class MaintenanceTest : public test::LogTest {
   }
 
   Result<MaintenanceReport> maintain() {
-    return run_maintenance(context_, maintenance_, watcher_, schedule_, policy_, clock_.wall_time());
+    return run_maintenance(context_, maintenance_, watcher_, schedule_, policy_, clock_.wall_time(),
+                           watcher_.seen());
   }
 
   std::unique_ptr<Appender> leader_;

@@ -20,9 +20,12 @@ using test::ObjectMaker;
 using test::raw;
 using test::view_of;
 
+// All of it has been in the bucket for long.
+constexpr Revision everything{1'000'000};
+
 std::vector<ObjectName> removed(const LogView& view, base::WallTime now, RetentionPolicy policy = {}) {
   std::vector<ObjectName> names;
-  const auto plan = plan_retention(view, policy, now);
+  const auto plan = plan_retention(view, policy, now, everything);
   if (!plan) return names;
   for (const Object& object : *plan) names.push_back(object.name);
   return names;
@@ -74,7 +77,7 @@ TEST(Retention, ClearsAwayStaleObjects) {
 
 TEST(Retention, TouchesNothingWhenTheLogIsBroken) {
   const LogView view = view_of(compacted(1, 2, 5), raw(2), raw(3), raw(4), raw(5));
-  EXPECT_FALSE(plan_retention(view, {}, at_second(9000)));
+  EXPECT_FALSE(plan_retention(view, {}, at_second(9000), everything));
 }
 
 /// Runs compaction, snapshots and retention over a random history, and asks after every step whether the
@@ -126,7 +129,7 @@ class RetentionSimulation {
   void snapshot() { put(ObjectName::snapshot(Txid(history_.size())), history_.back()); }
 
   void retain() {
-    const auto removals = plan_retention(view_, policy, now_);
+    const auto removals = plan_retention(view_, policy, now_, everything);
     ASSERT_TRUE(removals) << removals.error().message();
     // Killed half-way as often as not.
     const auto limit = static_cast<std::size_t>(pick(0, 1) == 0 ? pick(0, 20) : 1'000'000);
