@@ -59,8 +59,10 @@ std::shared_ptr<replication::Follower> DatabaseRole::follower() const {
 }
 
 Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& context,
-                                                           std::optional<db::LogEnd> end) const {
+                                                           std::optional<db::LogEnd> end,
+                                                           std::optional<db::Handover> handover) const {
   auto options = replication::database_options(options_.sqlite);
+  options.handover = std::move(handover);
   options.switch_to_wal = true;
   return db::Database::attach(std::move(options), end, context);
 }
@@ -332,8 +334,9 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
 Status DatabaseRole::seal_replica(const Context& /*context*/) {
   if (in_place_ || !feeder_) return {};
   LITECLUSTER_FAULT_POINT("promote.seal");
-  const auto sealed = feeder_->replica().hand_over(false, handover_patience);
+  auto sealed = feeder_->replica().hand_over(false, handover_patience);
   if (!sealed) return std::unexpected(sealed.error());
+  handover_ = std::move(*sealed);
   feeder_.reset();
   return {};
 }
@@ -358,7 +361,7 @@ Status DatabaseRole::attach_capture(const Context& context) {
   if (!database_) {
     const auto end = log_end(context);
     if (!end) return std::unexpected(end.error());
-    auto database = attach(context, *end);
+    auto database = attach(context, *end, std::exchange(handover_, {}));
     if (!database) return std::unexpected(database.error());
     database_ = std::move(*database);
   }

@@ -102,7 +102,8 @@ class DatabaseRole {
   [[nodiscard]] Status settle_primary(const Context& context);
   [[nodiscard]] Result<FormerPrimary> look_at_primary(const Context& context) const;
   [[nodiscard]] Result<std::unique_ptr<db::Database>> attach(const Context& context,
-                                                             std::optional<db::LogEnd> end) const;
+                                                             std::optional<db::LogEnd> end,
+                                                             std::optional<db::Handover> handover = {}) const;
   [[nodiscard]] Status primary_to_replica(const Position& position, Epoch epoch);
   [[nodiscard]] bool primary_is_at(const Context& context, const db::LogEnd& end) const;
   [[nodiscard]] Status put_aside(const Context& context, const std::filesystem::path& database,
@@ -118,6 +119,7 @@ class DatabaseRole {
 
   // Between the steps of one promotion.
   std::unique_ptr<replication::ReplicaFeeder> feeder_;
+  std::optional<db::Handover> handover_;
   std::unique_ptr<db::Database> database_;
   std::unique_ptr<log::LogWatcher> watcher_;
   std::unique_ptr<log::Appender> appender_;

@@ -65,14 +65,6 @@ Status explain(const Error& error, const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<FileIdentity> identify(const std::filesystem::path& path) {
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) {
-    return std::unexpected(base::errno_error(errno, "stat", path.string()));
-  }
-  return FileIdentity{.device = status.st_dev, .inode = status.st_ino};
-}
-
 Status check_location(const std::filesystem::path& path) {
   const std::string text = path.string();
   if (text.empty() || text == ":memory:" || text.starts_with("file:")) {

@@ -4,22 +4,9 @@
 #include <chrono>
 #include <filesystem>
 
-#include <sys/types.h>
-
 #include <litecluster/error.hpp>
 
 namespace litecluster::db {
-
-/// Names one file whatever its path: another file under the same path has another identity.
-struct FileIdentity {
-  dev_t device = 0;
-  ino_t inode = 0;
-
-  friend constexpr bool operator==(const FileIdentity&, const FileIdentity&) = default;
-};
-
-/// Error: not_found, permission_denied, io.
-[[nodiscard]] Result<FileIdentity> identify(const std::filesystem::path& path);
 
 /// Checks the path, the file system and the directory, before SQLite touches anything. Errors: unsupported
 /// in-memory or network file system; not_found; failed_precondition empty file; permission_denied.

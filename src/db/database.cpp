@@ -50,8 +50,8 @@ Result<std::unique_ptr<Database>> Database::attach(DatabaseOptions options, std:
   if (auto fine = check_location(options.path); !fine) return std::unexpected(fine.error());
   auto state = CaptureState::open(options.state_directory);
   if (!state) return std::unexpected(state.error());
-  const auto identity = identify(options.path);
-  if (!identity) return std::unexpected(identity.error());
+  const auto file = file_status(options.path);
+  if (!file) return std::unexpected(file.error());
   if (auto fine = check_content(options.path, options.switch_to_wal, options.busy_timeout); !fine) {
     return std::unexpected(fine.error());
   }
@@ -74,7 +74,7 @@ Result<std::unique_ptr<Database>> Database::attach(DatabaseOptions options, std:
                                   .barrier = std::move(*barrier),
                                   .worker = std::move(*worker)},
       std::move(*notifier));
-  if (auto begun = implementation->begin(*identity, log_end, context); !begun) {
+  if (auto begun = implementation->begin(file->identity, log_end, context); !begun) {
     return std::unexpected(begun.error());
   }
   return std::unique_ptr<Database>(new Database(std::move(implementation)));

@@ -29,6 +29,7 @@
 #include "base/clock.hpp"
 #include "db/captured_transaction.hpp"
 #include "db/checkpoint_policy.hpp"
+#include "db/handover.hpp"
 
 namespace litecluster::db {
 
@@ -54,6 +55,8 @@ struct DatabaseOptions {
   /// The slow poll of wait_for_change(), a safety net below inotify.
   std::chrono::milliseconds poll_interval{1000};
   CheckpointLimits checkpoint{};
+  /// From Replica::hand_over(), when the database was a replica until now: spares reading all of it.
+  std::optional<Handover> handover{};
 };
 
 /// What the log is known to end with. txid 0: the log is empty.

@@ -4,7 +4,9 @@
 //              checksums: whatever was committed since stands behind it
 //   compared   the stored state is the log's end, but the WAL has moved on: all pages are read and compared
 //              with their stored checksums
-//   verified   nothing is stored, but the content has the checksum of the log's end (a promoted standby)
+//   verified   nothing is stored, but the content has the checksum of the log's end (a promoted standby);
+//   when
+//              its former owner has handed over the checksums of all pages, nothing is read
 //   complete   neither: everything has to be sent
 //
 // The main pin is taken first, the view that is compared after it. Frames behind the view's state therefore
@@ -44,14 +46,25 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
   const auto pinned = connections_.pins[active_pin_].pin();
   if (!pinned) return std::unexpected(pinned.error());
   identity_ = identity;
-  const auto wal_identity = identify(wal_path_);
-  if (!wal_identity) return std::unexpected(wal_identity.error());
-  wal_identity_ = *wal_identity;
+  const auto wal_file = file_status(wal_path_);
+  if (!wal_file) return std::unexpected(wal_file.error());
+  wal_identity_ = wal_file->identity;
   if (auto same = check_files(); !same) return same;
 
   const auto view = PageView::open(options_.path, options_.busy_timeout);
   if (!view) return std::unexpected(view.error());
   page_size_ = (*view)->page_size();
+  if (is_as_handed_over(**view, log_end)) {
+    report_.outcome = AttachOutcome::verified;
+    take_position(**view);
+    Handover& handover = *options_.handover;
+    const CapturePoint point =
+        point_of(**view, handover.position.txid, handover.position.checksum, log_end->epoch);
+    if (auto reset = state_->reset(point, std::move(handover.page_checksums), true); !reset) return reset;
+    publish_position();
+    return {};
+  }
+  options_.handover.reset();
   const auto stored = find_stored_state(log_end);
   if (!stored) return std::unexpected(stored.error());
   report_.content_is_newer = *stored && state_->confirmed_in_this_boot();
@@ -73,6 +86,26 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
                                           {"pages_read", report_.pages_read},
                                           {"pages_changed", report_.pages_changed}});
   return {};
+}
+
+// Whether nobody has written since the replica's owner knew all of it to be at the log's end: a commit would
+// be in the WAL, or have changed the file.
+bool Database::Implementation::is_as_handed_over(const PageView& view,
+                                                 const std::optional<LogEnd>& log_end) const {
+  const auto& handover = options_.handover;
+  if (!handover || !log_end || !handover->wal_is_empty) return false;
+  if (handover->position.txid != log_end->txid || log_end->checksum != handover->position.checksum)
+    return false;
+  if (handover->page_size != page_size_ || handover->page_count != view.page_count()) return false;
+  if (view.state().header.frame_max != 0) return false;
+  const auto file = file_status(options_.path);
+  if (!file || file->identity != identity_ || file->stamp != handover->stamp) return false;
+  if (handover->page_checksums.size() != handover->page_count) return false;
+  Checksum checksum;
+  for (const std::uint64_t page : handover->page_checksums) {
+    if (page != 0) checksum = checksum.toggled(Checksum(page));
+  }
+  return checksum == handover->position.checksum;
 }
 
 // Whether the state directory knows the state at the end of the log; it is then the state's last one.

@@ -40,16 +40,16 @@ Status Database::Implementation::check_files() {
     return failure(ErrorCode::failed_precondition, "capture", options_.path.string(),
                    fmt::format("it is {}; attach again", to_string(now)));
   }
-  const auto database = identify(options_.path);
+  const auto database = file_status(options_.path);
   if (!database && database.error().code() == ErrorCode::not_found) {
     return std::unexpected(fail(DatabaseHealth::deleted, "the file was deleted or renamed while in use"));
   }
   if (!database) return std::unexpected(database.error());
-  if (*database != identity_) {
+  if (database->identity != identity_) {
     return std::unexpected(fail(DatabaseHealth::replaced, "another file was put in its place while in use"));
   }
-  const auto wal = identify(wal_path_);
-  if (wal && *wal == wal_identity_) return {};
+  const auto wal = file_status(wal_path_);
+  if (wal && wal->identity == wal_identity_) return {};
   if (!wal && wal.error().code() != ErrorCode::not_found) return std::unexpected(wal.error());
   return std::unexpected(
       fail(DatabaseHealth::wal_lost, "its -wal file was removed or replaced while in use"));

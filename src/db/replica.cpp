@@ -73,7 +73,11 @@ Status Replica::checkpoint() {
   return implementation_->checkpoint();
 }
 
-Result<Replica::Handover> Replica::hand_over(bool full_scan, std::chrono::milliseconds patience) {
+Result<bool> Replica::scrub(std::uint32_t pages_max) {
+  return implementation_->scrub(pages_max);
+}
+
+Result<Handover> Replica::hand_over(bool full_scan, std::chrono::milliseconds patience) {
   return implementation_->hand_over(full_scan, patience);
 }
 

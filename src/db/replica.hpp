@@ -36,6 +36,7 @@
 #include <litecluster/types.hpp>
 
 #include "base/bytes.hpp"
+#include "db/handover.hpp"
 
 namespace litecluster::db {
 
@@ -172,6 +173,11 @@ class Replica {
   /// Checksum of the content as it is, whatever the state.
   [[nodiscard]] Result<Checksum> scan();
 
+  /// Reads up to `pages_max` pages whose checksum is not remembered yet; false when there are none left. Once
+  /// all are, their sum has to be the position's checksum: error corrupt, and quarantined, when it is not. So
+  /// a replica whose pages rot unseen is found out, and hand_over() has all checksums. Call it when idle.
+  [[nodiscard]] Result<bool> scrub(std::uint32_t pages_max);
+
   /// Copies what can be copied from the WAL into the database file, without waiting for readers (but see
   /// restart_patience). Call it when idle; apply() sees to it when the WAL has grown by checkpoint_frames.
   [[nodiscard]] Status checkpoint();
@@ -180,12 +186,6 @@ class Replica {
   /// waiting up to `patience` for readers in the way, syncs, lets go of the file. On success the object is
   /// closed. When the result says that frames are left in the WAL (a reader held on), the -wal file is part
   /// of the database and has to move with it; move_database() does so in any case.
-  struct Handover {
-    ReplicaPosition position;
-    std::uint32_t page_size = 0;
-    std::uint32_t page_count = 0;
-    bool wal_is_empty = true;
-  };
   [[nodiscard]] Result<Handover> hand_over(bool full_scan, std::chrono::milliseconds patience);
 
   /// Lets go of the file, and leaves a record that spares the next open() a scan. The object is unusable

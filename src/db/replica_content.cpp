@@ -24,6 +24,17 @@ void PageChecksums::set(PageNo number, Checksum checksum) {
   (*chunks_[chunk])[index % chunk_pages] = checksum.value();
 }
 
+std::vector<std::uint64_t> PageChecksums::all(std::uint32_t page_count) const {
+  std::vector<std::uint64_t> values(page_count, 0);
+  for (std::size_t chunk = 0; chunk < chunks_.size() && chunk * chunk_pages < page_count; ++chunk) {
+    if (!chunks_[chunk]) continue;
+    const std::size_t first = chunk * chunk_pages;
+    const std::size_t count = std::min<std::size_t>(chunk_pages, page_count - first);
+    std::copy_n(chunks_[chunk]->begin(), count, values.begin() + static_cast<std::ptrdiff_t>(first));
+  }
+  return values;
+}
+
 void PageChecksums::truncate(std::uint32_t page_count) {
   const std::size_t kept = (page_count + chunk_pages - 1) / chunk_pages;
   if (chunks_.size() > kept) chunks_.resize(kept);

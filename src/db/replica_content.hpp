@@ -20,6 +20,8 @@ class PageChecksums {
   /// nullopt: not known.
   [[nodiscard]] std::optional<Checksum> get(PageNo number) const;
   void set(PageNo number, Checksum checksum);
+  /// Of pages 1 to page_count; 0 where none is known.
+  [[nodiscard]] std::vector<std::uint64_t> all(std::uint32_t page_count) const;
   /// Forgets pages beyond `page_count`.
   void truncate(std::uint32_t page_count);
   void clear() { chunks_.clear(); }

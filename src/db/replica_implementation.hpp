@@ -28,6 +28,7 @@ class Replica::Implementation {
   [[nodiscard]] Status adopt(const ReplicaPosition& position);
   [[nodiscard]] Status verify();
   [[nodiscard]] Result<Checksum> scan();
+  [[nodiscard]] Result<bool> scrub(std::uint32_t pages_max);
   [[nodiscard]] Result<base::Bytes> read_page(PageNo number);
   [[nodiscard]] Status close();
 
@@ -51,6 +52,7 @@ class Replica::Implementation {
   void disconnect();
   [[nodiscard]] Status reopen();
   void stop_checkpointer();
+  void forget_checksums();
   [[nodiscard]] Status decide_position();
   [[nodiscard]] std::optional<ReplicaPosition> position_from_record() const;
   [[nodiscard]] Result<std::optional<ReplicaPosition>> position_from_content();
@@ -84,6 +86,8 @@ class Replica::Implementation {
   std::unique_ptr<WalWriter> writer_;
   std::unique_ptr<ReplicaCheckpointer> checkpointer_;
   PageChecksums checksums_;
+  std::uint32_t scrubbed_ = 0;  ///< checksums of the pages up to this one are remembered
+  bool scrub_done_ = false;     ///< of all of them, and together they were what they had to be
   ReplicaState state_ = ReplicaState::empty;
   std::string quarantine_reason_;
   ReplicaPosition position_;
@@ -99,12 +103,6 @@ class Replica::Implementation {
   ReplicaStatistics statistics_;
 };
 
-/// Identity and stamp of the file at `path`; not_found when there is none.
-struct FileStatus {
-  FileIdentity identity;
-  FileStamp stamp;
-};
-[[nodiscard]] Result<FileStatus> file_status(const std::filesystem::path& path);
 [[nodiscard]] std::filesystem::path with_suffix(std::filesystem::path path, const char* suffix);
 
 /// Nothing wrong when `page` can be page 1 of a WAL-mode database of this page size.

@@ -1,27 +1,13 @@
 // Opening a replica, deciding what position its data are at, and noticing that somebody else touched it.
-#include <sys/stat.h>
-
-#include <cerrno>
-
 #include <fmt/format.h>
 
 #include "base/fault_point.hpp"
 #include "base/file.hpp"
 #include "base/logging.hpp"
 #include "db/replica_implementation.hpp"
+#include "ltx/format.hpp"
 
 namespace litecluster::db {
-
-Result<FileStatus> file_status(const std::filesystem::path& path) {
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) {
-    return std::unexpected(base::errno_error(errno, "stat", path.string()));
-  }
-  constexpr std::int64_t second = 1'000'000'000;
-  return FileStatus{
-      {status.st_dev, status.st_ino},
-      {static_cast<std::uint64_t>(status.st_size), status.st_mtim.tv_sec * second + status.st_mtim.tv_nsec}};
-}
 
 std::filesystem::path with_suffix(std::filesystem::path path, const char* suffix) {
   path += suffix;
@@ -78,7 +64,7 @@ Status Replica::Implementation::connect() {
   if (!transaction) return std::unexpected(transaction.error());
   header_ = transaction->header();
   if (header_.frame_max > 0) page_count_ = header_.page_count;
-  checksums_.clear();
+  forget_checksums();
   checkpointed_at_ = 0;
   patient_at_ = 0;
   const std::pair<const char*, FileIdentity*> files[] = {
@@ -104,7 +90,7 @@ void Replica::Implementation::disconnect() {
   stop_checkpointer();
   writer_.reset();
   connection_.reset();
-  checksums_.clear();
+  forget_checksums();
 }
 
 Error Replica::Implementation::quarantine(ErrorCode code, std::string operation, std::string reason) {
@@ -232,8 +218,46 @@ Result<Checksum> Replica::Implementation::scan() {
   if (!transaction) return std::unexpected(transaction.error());
   const WalIndexHeader& header = transaction->header();
   const std::uint32_t page_count = header.frame_max > 0 ? header.page_count : page_count_;
-  checksums_.clear();
+  forget_checksums();
   return scan_database(checksums_, *writer_, header.frame_max, page_count);
+}
+
+Result<bool> Replica::Implementation::scrub(std::uint32_t pages_max) {
+  if (state_ != ReplicaState::ready) {
+    return failure(ErrorCode::failed_precondition, "scrub replica", options_.path.string(),
+                   "it is not ready");
+  }
+  if (scrub_done_) return false;
+  // Nobody can start the WAL anew meanwhile.
+  const auto transaction = begin_own();
+  if (!transaction) return std::unexpected(transaction.error());
+  const PageNo lock_page = ltx::lock_page(page_size_);
+  for (std::uint32_t read = 0; scrubbed_ < page_count_ && read < pages_max;) {
+    const PageNo number(++scrubbed_);
+    if (number == lock_page || checksums_.get(number)) continue;
+    const auto checksum = checksum_of_page(checksums_, *writer_, number, header_.frame_max);
+    if (!checksum) return std::unexpected(checksum.error());
+    ++read;
+  }
+  if (scrubbed_ < page_count_) return true;
+  Checksum sum;
+  for (const std::uint64_t page : checksums_.all(page_count_)) {
+    if (page != 0) sum = sum.toggled(Checksum(page));
+  }
+  if (sum != position_.checksum) {
+    return std::unexpected(
+        quarantine(ErrorCode::corrupt, "scrub replica",
+                   fmt::format("the content has checksum {}, but position {} says {}", to_string(sum),
+                               to_string(position_.txid), to_string(position_.checksum))));
+  }
+  scrub_done_ = true;
+  return false;
+}
+
+void Replica::Implementation::forget_checksums() {
+  checksums_.clear();
+  scrubbed_ = 0;
+  scrub_done_ = false;
 }
 
 Result<base::Bytes> Replica::Implementation::read_page(PageNo number) {

@@ -10,8 +10,14 @@
 
 namespace litecluster::db {
 
-Result<Replica::Handover> Replica::Implementation::hand_over(bool full_scan,
-                                                             std::chrono::milliseconds patience) {
+namespace {
+
+// What a promotion reads at most to have the checksums of all pages; the rest is read by whoever attaches.
+constexpr std::uint32_t scrub_pages_at_the_end = 4096;
+
+}  // namespace
+
+Result<Handover> Replica::Implementation::hand_over(bool full_scan, std::chrono::milliseconds patience) {
   if (state_ != ReplicaState::ready) {
     return failure(
         ErrorCode::failed_precondition, "hand over replica", options_.path.string(),
@@ -20,6 +26,7 @@ Result<Replica::Handover> Replica::Implementation::hand_over(bool full_scan,
   if (full_scan) {
     if (auto verified = verify(); !verified) return std::unexpected(verified.error());
   }
+  if (auto scrubbed = scrub(scrub_pages_at_the_end); !scrubbed) return std::unexpected(scrubbed.error());
   stop_checkpointer();
   if (auto transaction = begin_own(); !transaction) return std::unexpected(transaction.error());
   if (options_.sync) {
@@ -37,14 +44,19 @@ Result<Replica::Handover> Replica::Implementation::hand_over(bool full_scan,
       return std::unexpected(sqlite_error(synced, "fsync", options_.path.string()));
     }
   }
-  Handover handover{position_, page_size_, page_count_, false};
-  {
-    auto transaction = writer_->begin();
-    if (!transaction) return std::unexpected(transaction.error());
-    header_ = transaction->header();
-  }
+  Handover handover;
+  handover.position = {position_.txid, position_.checksum};
+  handover.epoch = position_.epoch;
+  handover.page_size = page_size_;
+  handover.page_count = page_count_;
+  // In this order: whoever wrote before is found out here, whoever does afterwards changes the stamp.
+  const auto file = file_status(options_.path);
+  if (!file) return std::unexpected(file.error());
+  handover.stamp = file->stamp;
+  if (auto transaction = begin_own(); !transaction) return std::unexpected(transaction.error());
   if (auto written = write_record(position_, std::nullopt); !written) return std::unexpected(written.error());
   handover.wal_is_empty = header_.frame_max == 0 || header_.frame_max == writer_->backfilled();
+  if (scrub_done_) handover.page_checksums = checksums_.all(page_count_);
   disconnect();
   state_ = ReplicaState::quarantined;
   quarantine_reason_ = "handed over";

@@ -22,6 +22,7 @@
 
 #include "base/boot_id.hpp"
 #include "base/file_descriptor.hpp"
+#include "db/file_status.hpp"
 #include "db/replica.hpp"
 #include "db/wal_writer_transaction.hpp"
 
@@ -30,22 +31,6 @@ namespace litecluster::db {
 inline constexpr std::size_t replica_slot_size = 512;
 inline constexpr std::size_t replica_history_size = 1024;
 inline constexpr std::size_t replica_history_entry_size = 32;
-
-/// Which file a path named.
-struct FileIdentity {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-
-  friend constexpr bool operator==(const FileIdentity&, const FileIdentity&) = default;
-};
-
-/// A file's size and times, to see that nobody touched it meanwhile.
-struct FileStamp {
-  std::uint64_t size = 0;
-  std::int64_t modified_nanoseconds = 0;
-
-  friend constexpr bool operator==(const FileStamp&, const FileStamp&) = default;
-};
 
 /// A position and the end of the WAL that belongs to it.
 struct RecordedState {

@@ -21,6 +21,9 @@ namespace {
 // How often a follower that hears nothing looks for itself.
 constexpr base::Duration look_interval = std::chrono::seconds(1);
 
+// Between two pieces of a scrub: it takes a small part of a processor and of the disk.
+constexpr base::Duration scrub_pause = std::chrono::milliseconds(20);
+
 class FollowerImplementation final : public Follower {
  public:
   FollowerImplementation(FollowerOptions options, db::Replica replica, log::ObjectBucket& bucket)
@@ -126,7 +129,7 @@ class FollowerImplementation final : public Follower {
       if (step) {
         backoff.reset();
         seed_backoff.reset();
-        if (*step == Advance::up_to_date) wait_for_change(changes, look_interval);
+        if (*step == Advance::up_to_date) rest(changes);
       } else if (seeding_) {
         stop_.wait_for(seed_backoff.next(base::random_u64()));
       } else if (is_local(step.error().code())) {
@@ -164,6 +167,13 @@ class FollowerImplementation final : public Follower {
       }
       if (usable) watcher_->add(*now);
     }
+  }
+
+  // Nothing to apply: a good time to look at what was applied long ago.
+  void rest(std::uint64_t changes) {
+    const auto more = feeder_->scrub();
+    if (!more) note(std::unexpected(more.error()));
+    wait_for_change(changes, !more || *more ? scrub_pause : look_interval);
   }
 
   Result<Advance> advance() {

@@ -201,6 +201,12 @@ Status ReplicaFeeder::judge_mismatch(const log::Object& object, const Error& err
   return std::unexpected(error);
 }
 
+Result<bool> ReplicaFeeder::scrub() {
+  constexpr std::uint32_t pages_at_once = 1024;
+  if (replica_.state() != db::ReplicaState::ready) return false;
+  return replica_.scrub(pages_at_once);
+}
+
 Status ReplicaFeeder::seed(const Context& context, const std::optional<Txid>& target) {
   const SeedFile file(options_.seed_path);
   const auto report =

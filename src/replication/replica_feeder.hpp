@@ -78,6 +78,10 @@ class ReplicaFeeder {
   /// Applies one object whose bytes are at hand, such as a fence of our own.
   [[nodiscard]] Status apply(const log::Object& object, base::ByteView bytes);
 
+  /// Reads some more of the replica to see that it is what it should be; false when all was read. Takes some
+  /// milliseconds at most. Error: corrupt, and the replica is seeded anew by the next advance().
+  [[nodiscard]] Result<bool> scrub();
+
   /// Forgets the callbacks: who they belong to may end before the feeder does.
   void drop_callbacks() {
     options_.on_applied = nullptr;

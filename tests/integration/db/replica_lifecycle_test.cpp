@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/file.hpp"
+#include "db/database.hpp"
 #include "db/replica.hpp"
 #include "db/replica_record.hpp"
 #include "support/child_process.hpp"
@@ -375,6 +376,60 @@ TEST_F(ReplicaLifecycle, BecomesAPrimaryAndAReplicaAgain) {
   EXPECT_EQ(outcome(replica.adopt({Txid(13), *checksum, Epoch(2)})), "ok");
   EXPECT_EQ(replica.position().epoch, Epoch(2));
   EXPECT_EQ(apply(replica, changes_[13]).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(ReplicaLifecycle, ItsNewOwnerNeedNotReadWhatItReadBefore) {
+  const auto primary = directory_ / "primary.db";
+  std::optional<Handover> handover;
+  {
+    Replica replica = open_replica(path_);
+    follow(replica, 12);
+    handover = *replica.hand_over(false, std::chrono::milliseconds(100));
+  }
+  ASSERT_EQ(outcome(move_database(path_, primary)), "ok");
+  const LogEnd end{.txid = Txid(12), .checksum = handover->position.checksum, .epoch = Epoch(1)};
+  const auto attach = [&] {
+    DatabaseOptions options;
+    options.path = primary;
+    options.state_directory = directory_ / "state";
+    options.handover = handover;
+    auto database = Database::attach(std::move(options), end);
+    EXPECT_TRUE(database) << database.error().message();
+    std::filesystem::remove_all(directory_ / "state");
+    return (*database)->attach_report();
+  };
+  EXPECT_EQ(attach().outcome, AttachOutcome::verified);
+  EXPECT_EQ(attach().pages_read, 0U);
+  {
+    auto connection = Connection::open(primary, SQLITE_OPEN_READWRITE);
+    ASSERT_EQ(outcome(connection->execute("UPDATE state SET counter = 13")), "ok");
+  }
+  EXPECT_GT(attach().pages_read, 0U) << "somebody wrote in between";
+  EXPECT_EQ(attach().outcome, AttachOutcome::complete);
+}
+
+TEST_F(ReplicaLifecycle, AScrubFindsWhatRottedUnseen) {
+  {
+    Replica replica = open_replica(path_);
+    follow(replica, 12);
+  }
+  Replica replica = open_replica(path_);
+  ASSERT_EQ(replica.state(), ReplicaState::ready);
+  // In another process: closing a descriptor of the file here would drop the replica's locks.
+  ChildProcess disk = ChildProcess::run([&] {
+    const auto file = base::open_file(path_, O_RDWR);
+    base::Bytes byte(1);
+    const std::uint64_t offset = 2 * 4096 + 1000;
+    if (!base::read_at(file->get(), byte, offset, path_)) return 1;
+    byte[0] ^= std::byte{1};
+    return base::write_at(file->get(), byte, offset, path_) ? 0 : 2;
+  });
+  ASSERT_EQ(disk.wait(), "0");
+  Result<bool> more = true;
+  while (more && *more) more = replica.scrub(1);
+  ASSERT_FALSE(more);
+  EXPECT_EQ(more.error().code(), ErrorCode::corrupt);
+  EXPECT_EQ(replica.state(), ReplicaState::quarantined);
 }
 
 TEST_F(ReplicaLifecycle, IsHandedOverWithReadersThatStayCoherent) {
