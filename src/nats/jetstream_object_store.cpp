@@ -15,6 +15,10 @@ namespace {
 // A listing that hears nothing for so long looks whether there is anything left to hear.
 constexpr std::chrono::seconds listing_silence{2};
 
+// Longer than most pauses between commits of a busy database, and shorter than it takes to add replicas and
+// then another writer.
+constexpr std::chrono::seconds replicas_known_for{10};
+
 constexpr std::string_view put_the_right =
     "use a bucket that an object store client made, or let this program create it";
 
@@ -105,6 +109,22 @@ Error JetStreamObjectStore::explain(const Context& context, Error error) const {
   const auto info = jetstream_.stream_info(context, stream_);
   if (info || info.error().code() != ErrorCode::not_found) return error;
   return {ErrorCode::not_found, error.operation(), bucket_, "the bucket does not exist any more"};
+}
+
+bool JetStreamObjectStore::is_replicated(const Context& context) const {
+  {
+    const base::MutexLock lock(mutex_);
+    if (replicated_ || std::chrono::steady_clock::now() - replicas_asked_ < replicas_known_for) {
+      return replicated_;
+    }
+  }
+  const auto info = jetstream_.stream_info(context, stream_);
+  // Nobody answers now: the more careful way is right in either case, and says what is wrong.
+  if (!info) return true;
+  const base::MutexLock lock(mutex_);
+  replicas_asked_ = std::chrono::steady_clock::now();
+  replicated_ = info->config.replicas > 1;
+  return replicated_;
 }
 
 Result<ObjectInfo> JetStreamObjectStore::lookup(const Context& context, std::string_view name,

@@ -23,7 +23,8 @@ class JetStreamObjectStore final : public ObjectStore {
       : jetstream_(std::move(jetstream)),
         bucket_(std::move(bucket)),
         stream_(object_stream(bucket_)),
-        direct_(info.config.allow_direct) {}
+        direct_(info.config.allow_direct),
+        replicated_(info.config.replicas > 1) {}
 
   [[nodiscard]] const std::string& bucket() const override { return bucket_; }
   [[nodiscard]] Result<ObjectInfo> put(const Context& context, std::string_view name, base::ByteView data,
@@ -61,6 +62,8 @@ class JetStreamObjectStore final : public ObjectStore {
                                                              bool tombstones) const;
   /// Purges without waiting for the answer: for chunks that are of no use any more.
   void purge_later(std::string_view nuid) const;
+  /// Whether the stream has several replicas. Asks the server now and then, since that can be changed.
+  [[nodiscard]] bool is_replicated(const Context& context) const;
   /// `unavailable` becomes `not_found` when the reason is that the bucket is gone.
   [[nodiscard]] Error explain(const Context& context, Error error) const;
 
@@ -74,7 +77,10 @@ class JetStreamObjectStore final : public ObjectStore {
   const std::string bucket_;
   const std::string stream_;
   const bool direct_;
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
+  mutable bool replicated_ LITECLUSTER_GUARDED_BY(mutex_);
+  mutable std::chrono::steady_clock::time_point replicas_asked_ LITECLUSTER_GUARDED_BY(mutex_) =
+      std::chrono::steady_clock::now();
   /// What looked like an orphan, by chunk or tombstone subject.
   std::map<std::string, Candidate> candidates_ LITECLUSTER_GUARDED_BY(mutex_);
 };

@@ -7,17 +7,20 @@
 // Names of chunks are new. The nuid is random per put and is kept over repetitions within it, so nobody else
 // writes to the chunk subject, and what stands there is ours. It also tells whose a metadata message is.
 //
-// Small objects (one chunk at most) take one round trip: chunk and metadata are sent together.
+// Small objects (one chunk at most) take one round trip: chunk and metadata are sent one behind the other.
 //  - The chunk expects to be the first on its subject (Nats-Expected-Last-Subject-Sequence: 0). However often
-//  it is
-//    sent, and however late a copy arrives, it is stored once: a repetition gets 'duplicate' or 'wrong
+//    it is sent, and however late a copy arrives, it is stored once: a repetition gets 'duplicate' or 'wrong
 //    sequence', and both mean that it is there.
 //  - The metadata expects the chunk's message id to be the last of the stream (Nats-Expected-Last-Msg-Id). If
-//  the
-//    chunk was refused or lost, the server refuses the metadata: nothing half-written can be seen, whatever
-//    happens to us afterwards. If another writer's message came in between, it is refused as well; the chunk
-//    is then known to be stored, and the metadata is sent again without that condition: a second round trip,
-//    and only then.
+//    the chunk was refused or lost, the server refuses the metadata: nothing half-written can be seen,
+//    whatever happens to us afterwards. So nobody needs an acknowledgement of the chunk, and none is asked
+//    for: the metadata's is one for both. If another writer's message came in between, the metadata is
+//    refused as well; the chunk is then sent again, for the acknowledgement or refusal that is missing, and
+//    the metadata without that condition: two more round trips, and only then.
+//  - Not so where the stream is replicated. There nats-server (2.15.1, tried) looks at that condition when it
+//    applies a message that the replicas have agreed on, takes a refusal for a failed write, and stops the
+//    stream on all replicas until they are restarted. So the chunk's acknowledgement is waited for: two round
+//    trips.
 //
 // Larger objects: chunks are pipelined, within a limit of bytes that are not acknowledged, and the metadata
 // is sent after all acknowledgements have come. They prove the content: chunk i has sequence s(i), and s must
@@ -114,6 +117,8 @@ class Putter {
   Status wait_for_server() const;
   Result<ObjectInfo> look_up() const;
   Status store_first_chunk(base::ByteView data);
+  Result<ObjectInfo> finish_small(base::ByteView data, const std::string& json, const Error& problem,
+                                  bool sent);
   Result<ObjectInfo> store_metadata(const std::string& json, bool sent);
   Result<ObjectInfo> finish(std::uint64_t sequence);
   std::optional<Result<ObjectInfo>> look_who_won();
@@ -297,39 +302,42 @@ Result<ObjectInfo> Putter::put_small(base::ByteView data) {
   if (!json) return std::unexpected(json.error());
   if (auto status = read_replaced(); !status) return give_up(status.error(), false);
   if (data.empty()) return store_metadata(*json, false);
+  if (store_.is_replicated(context_)) {
+    if (auto status = store_first_chunk(data); !status) return give_up(status.error(), false);
+    LITECLUSTER_FAULT_POINT("object.chunks_stored");
+    return store_metadata(*json, false);
+  }
 
   const JetStream& jetstream = store_.jetstream();
-  auto chunk = jetstream.publish_async(chunk_subject_, data, chunk_headers(0));
+  // Prepared before anything is sent: the closer the two come, the more often the server wakes up only once.
+  const Headers headers = metadata_headers(*json, true);
+  const Status chunk = jetstream.connection().publish(chunk_subject_, data, chunk_headers(0));
   LITECLUSTER_FAULT_POINT("object.chunk_sent");
-  Result<PendingAck> metadata =
-      std::unexpected(Error(ErrorCode::unavailable, std::string(operation), {}, {}));
-  if (chunk) {
-    metadata =
-        jetstream.publish_async(metadata_subject_, base::as_bytes(*json), metadata_headers(*json, true));
-  }
+  if (!chunk) return finish_small(data, *json, chunk.error(), false);
+  auto metadata = jetstream.publish_async(metadata_subject_, base::as_bytes(*json), headers);
   LITECLUSTER_FAULT_POINT("object.metadata_sent");
-  Result<PublishAck> metadata_ack = metadata ? metadata->wait(context_) : std::unexpected(metadata.error());
+  if (!metadata) return finish_small(data, *json, metadata.error(), false);
+  const auto ack = metadata->wait(context_);
   // The condition on the message id makes this sufficient: metadata is not stored without its chunk.
-  if (metadata_ack) return finish(metadata_ack->sequence);
-  Result<PublishAck> chunk_ack = chunk ? chunk->wait(context_) : std::unexpected(chunk.error());
-  const bool metadata_sent = metadata.has_value() && outcome_unknown(metadata_ack.error());
-  if (!chunk_ack && !outcome_unknown(chunk_ack.error())) {
-    // Without its chunk the metadata cannot have been stored.
-    return give_up(chunk_ack.error(), false);
-  }
-  if (context_.done()) return give_up(context_.status(operation).error(), metadata_sent);
-  if (metadata_ack.error().code() == ErrorCode::conflict &&
-      api_error_code(metadata_ack.error()) != wrong_last_message_id) {
+  if (ack) return finish(ack->sequence);
+  return finish_small(data, *json, ack.error(), true);
+}
+
+// The metadata was not acknowledged, and so what became of the chunk is unknown as well.
+Result<ObjectInfo> Putter::finish_small(base::ByteView data, const std::string& json, const Error& problem,
+                                        bool sent) {
+  const bool refused = problem.code() == ErrorCode::conflict;
+  const bool maybe_stored = sent && outcome_unknown(problem);
+  if (!refused && !outcome_unknown(problem)) return give_up(problem, false);
+  if (context_.done()) return give_up(context_.status(operation).error(), maybe_stored);
+  if (refused && api_error_code(problem) != wrong_last_message_id) {
     if (auto result = look_who_won()) return std::move(*result);
   }
-  if (!chunk_ack) {
-    if (auto status = wait_for_server(); !status) return give_up(status.error(), metadata_sent);
-    if (auto status = store_first_chunk(data); !status) return give_up(status.error(), metadata_sent);
+  if (!refused) {
+    if (auto status = wait_for_server(); !status) return give_up(status.error(), maybe_stored);
   }
-  if (!outcome_unknown(metadata_ack.error()) && metadata_ack.error().code() != ErrorCode::conflict) {
-    return give_up(metadata_ack.error(), false);
-  }
-  return store_metadata(*json, metadata_sent);
+  if (auto status = store_first_chunk(data); !status) return give_up(status.error(), maybe_stored);
+  return store_metadata(json, maybe_stored);
 }
 
 // Not sent is a case of not acknowledged. A chunk behind one that was not sent must not be sent either.
