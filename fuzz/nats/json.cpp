@@ -40,7 +40,7 @@ void check_metadata(std::string_view text) {
 
 void check_answers(std::string_view text) {
   static_cast<void>(find_api_error(text, "fuzz", "fuzz"));
-  static_cast<void>(parse_publish_ack(text));
+  static_cast<void>(parse_publish_answer(text, "publish", "subject"));
   static_cast<void>(parse_stream_info(text));
   static_cast<void>(parse_subject_page(text));
   static_cast<void>(parse_account_info(text));

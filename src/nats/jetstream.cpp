@@ -225,11 +225,7 @@ Result<PublishAck> PendingAck::wait(const Context& context) {
   auto reply = reply_.wait(context);
   if (!reply) return std::unexpected(as_error_of(reply.error(), operation, subject_));
   if (reply->status() == 503) return std::unexpected(no_responders_error(std::string(operation), subject_));
-  if (auto error = find_api_error(reply->text(), operation, subject_))
-    return std::unexpected(std::move(*error));
-  auto ack = parse_publish_ack(reply->text());
-  if (!ack) return unreadable(operation, subject_);
-  return *ack;
+  return parse_publish_answer(reply->text(), operation, subject_);
 }
 
 Result<StoredMessage> PendingGet::wait(const Context& context) {
@@ -238,41 +234,44 @@ Result<StoredMessage> PendingGet::wait(const Context& context) {
   return from_direct(*reply, stream_);
 }
 
-Result<PendingGet> JetStream::send_direct(std::string_view stream, const std::string& body) const {
-  auto pending =
-      connection_->send_request(fmt::format("{}DIRECT.GET.{}", prefix_, stream), base::as_bytes(body));
+Result<PendingGet> JetStream::send_direct(std::string_view stream, std::string_view subject,
+                                          const std::string& body) const {
+  auto pending = connection_->send_request(
+      fmt::format("{}DIRECT.GET.{}{}{}", prefix_, stream, subject.empty() ? "" : ".", subject),
+      base::as_bytes(body));
   if (!pending) return std::unexpected(pending.error());
   return PendingGet(std::move(*pending), std::string(stream));
 }
 
 Result<PendingGet> JetStream::send_last_message(std::string_view stream, std::string_view subject) const {
-  return send_direct(stream, fmt::format(R"({{"last_by_subj":{}}})", quoted(subject)));
+  // The server finds the subject in that of the request faster than in JSON.
+  return send_direct(stream, subject, {});
 }
 
 Result<PendingGet> JetStream::send_next_message(std::string_view stream, std::string_view subject,
                                                 std::uint64_t sequence) const {
-  return send_direct(stream, fmt::format(R"({{"seq":{},"next_by_subj":{}}})", sequence, quoted(subject)));
+  return send_direct(stream, {}, fmt::format(R"({{"seq":{},"next_by_subj":{}}})", sequence, quoted(subject)));
 }
 
-Result<StoredMessage> JetStream::read(const Context& context, std::string_view stream,
-                                      const std::string& body, bool from_leader) const {
-  if (!from_leader) {
-    auto allowed = direct_reads_->allowed(stream);
-    if (!allowed) {
-      auto info = stream_info(context, stream);
-      if (!info) return std::unexpected(info.error());
-      allowed = info->config.allow_direct;
-      direct_reads_->remember(stream, *allowed);
-    }
-    if (*allowed) {
-      auto pending = send_direct(stream, body);
-      if (!pending) return std::unexpected(pending.error());
-      auto message = pending->wait(context);
-      // No answer can mean that the stream is another one now.
-      if (!message && message.error().code() == ErrorCode::unavailable) direct_reads_->forget(stream);
-      return message;
-    }
-  }
+Result<bool> JetStream::allows_direct_reads(const Context& context, std::string_view stream) const {
+  if (const auto known = direct_reads_->allowed(stream)) return *known;
+  auto info = stream_info(context, stream);
+  if (!info) return std::unexpected(info.error());
+  direct_reads_->remember(stream, info->config.allow_direct);
+  return info->config.allow_direct;
+}
+
+Result<StoredMessage> JetStream::finish_direct(const Context& context, std::string_view stream,
+                                               Result<PendingGet> pending) const {
+  if (!pending) return std::unexpected(pending.error());
+  auto message = pending->wait(context);
+  // No answer can mean that the stream is another one now.
+  if (!message && message.error().code() == ErrorCode::unavailable) direct_reads_->forget(stream);
+  return message;
+}
+
+Result<StoredMessage> JetStream::read_from_leader(const Context& context, std::string_view stream,
+                                                  const std::string& body) const {
   auto answer = api_request(context, fmt::format("STREAM.MSG.GET.{}", stream), body, stream);
   if (!answer) return std::unexpected(answer.error());
   auto message = parse_stored_message(*answer);
@@ -282,12 +281,23 @@ Result<StoredMessage> JetStream::read(const Context& context, std::string_view s
 
 Result<StoredMessage> JetStream::last_message(const Context& context, std::string_view stream,
                                               std::string_view subject, bool from_leader) const {
-  return read(context, stream, fmt::format(R"({{"last_by_subj":{}}})", quoted(subject)), from_leader);
+  if (!from_leader) {
+    const auto direct = allows_direct_reads(context, stream);
+    if (!direct) return std::unexpected(direct.error());
+    if (*direct) return finish_direct(context, stream, send_last_message(stream, subject));
+  }
+  return read_from_leader(context, stream, fmt::format(R"({{"last_by_subj":{}}})", quoted(subject)));
 }
 
 Result<StoredMessage> JetStream::message_at(const Context& context, std::string_view stream,
                                             std::uint64_t sequence, bool from_leader) const {
-  return read(context, stream, fmt::format(R"({{"seq":{}}})", sequence), from_leader);
+  const std::string body = fmt::format(R"({{"seq":{}}})", sequence);
+  if (!from_leader) {
+    const auto direct = allows_direct_reads(context, stream);
+    if (!direct) return std::unexpected(direct.error());
+    if (*direct) return finish_direct(context, stream, send_direct(stream, {}, body));
+  }
+  return read_from_leader(context, stream, body);
 }
 
 Result<StoredMessage> JetStream::next_message(const Context& context, std::string_view stream,

@@ -197,9 +197,14 @@ class JetStream {
 
  private:
   class DirectReads;
-  [[nodiscard]] Result<StoredMessage> read(const Context& context, std::string_view stream,
-                                           const std::string& body, bool from_leader) const;
-  [[nodiscard]] Result<PendingGet> send_direct(std::string_view stream, const std::string& body) const;
+  [[nodiscard]] Result<bool> allows_direct_reads(const Context& context, std::string_view stream) const;
+  /// What to read is said by the subject, or, when that is empty, by the body.
+  [[nodiscard]] Result<PendingGet> send_direct(std::string_view stream, std::string_view subject,
+                                               const std::string& body) const;
+  [[nodiscard]] Result<StoredMessage> finish_direct(const Context& context, std::string_view stream,
+                                                    Result<PendingGet> pending) const;
+  [[nodiscard]] Result<StoredMessage> read_from_leader(const Context& context, std::string_view stream,
+                                                       const std::string& body) const;
   std::shared_ptr<Connection> connection_;
   std::string prefix_;  // "$JS.API." or "$JS.<domain>.API."
   std::shared_ptr<DirectReads> direct_reads_;

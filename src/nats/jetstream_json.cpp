@@ -157,6 +157,18 @@ std::optional<std::chrono::minutes> take_offset(std::string_view& text) {
   return std::chrono::minutes(sign * static_cast<int>(hours * 60 + minutes));
 }
 
+std::optional<Error> error_in(const std::optional<Json>& answer, std::string_view operation,
+                              std::string_view subject) {
+  if (!answer) {
+    return Error(ErrorCode::corrupt, std::string(operation), std::string(subject),
+                 "the server's answer is not JSON");
+  }
+  const Json& error = member(*answer, "error");
+  if (!error.is_object()) return std::nullopt;
+  return jetstream_error(narrow(number_of(error, "code", 500)), narrow(number_of(error, "err_code", 0)),
+                         text_of(error, "description"), std::string(operation), std::string(subject));
+}
+
 }  // namespace
 
 std::optional<ServerTime> parse_time(std::string_view text) {
@@ -221,20 +233,17 @@ Headers parse_header_block(std::string_view block) {
 
 std::optional<Error> find_api_error(std::string_view json, std::string_view operation,
                                     std::string_view subject) {
-  const auto answer = parse_object(json);
-  if (!answer) {
-    return Error(ErrorCode::corrupt, std::string(operation), std::string(subject),
-                 "the server's answer is not JSON");
-  }
-  const Json& error = member(*answer, "error");
-  if (!error.is_object()) return std::nullopt;
-  return jetstream_error(narrow(number_of(error, "code", 500)), narrow(number_of(error, "err_code", 0)),
-                         text_of(error, "description"), std::string(operation), std::string(subject));
+  return error_in(parse_object(json), operation, subject);
 }
 
-std::optional<PublishAck> parse_publish_ack(std::string_view json) {
+Result<PublishAck> parse_publish_answer(std::string_view json, std::string_view operation,
+                                        std::string_view subject) {
   const auto answer = parse_object(json);
-  if (!answer || !member(*answer, "stream").is_string()) return std::nullopt;
+  if (auto error = error_in(answer, operation, subject)) return std::unexpected(std::move(*error));
+  if (!member(*answer, "stream").is_string()) {
+    return failure(ErrorCode::corrupt, std::string(operation), std::string(subject),
+                   "the server's answer is not an acknowledgement");
+  }
   return PublishAck{text_of(*answer, "stream"), count_of(*answer, "seq"), flag_of(*answer, "duplicate")};
 }
 

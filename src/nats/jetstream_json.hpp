@@ -26,8 +26,11 @@ namespace litecluster::nats {
 [[nodiscard]] std::optional<Error> find_api_error(std::string_view json, std::string_view operation,
                                                   std::string_view subject);
 
+/// What a stream answers to a publish: an acknowledgement, or the error that it or unreadable JSON is.
+[[nodiscard]] Result<PublishAck> parse_publish_answer(std::string_view json, std::string_view operation,
+                                                      std::string_view subject);
+
 // The answer has been checked by find_api_error(). nullopt: not what the API answers.
-[[nodiscard]] std::optional<PublishAck> parse_publish_ack(std::string_view json);
 [[nodiscard]] std::optional<StreamInfo> parse_stream_info(std::string_view json);
 [[nodiscard]] std::optional<AccountInfo> parse_account_info(std::string_view json);
 [[nodiscard]] std::optional<std::uint64_t> parse_purged(std::string_view json);

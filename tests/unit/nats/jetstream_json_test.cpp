@@ -37,13 +37,19 @@ TEST(JetStreamJson, WritesTimesThatItReads) {
 }
 
 TEST(JetStreamJson, ReadsAcknowledgements) {
-  const auto ack = parse_publish_ack(R"({"stream":"S","seq":7,"duplicate":true,"domain":"d"})");
+  const auto ack =
+      parse_publish_answer(R"({"stream":"S","seq":7,"duplicate":true,"domain":"d"})", "publish", "s");
   ASSERT_TRUE(ack.has_value());
   EXPECT_EQ(ack->stream, "S");
   EXPECT_EQ(ack->sequence, 7);
   EXPECT_TRUE(ack->duplicate);
-  EXPECT_FALSE(parse_publish_ack("{}").has_value());
-  EXPECT_FALSE(parse_publish_ack("+OK").has_value());
+  EXPECT_EQ(parse_publish_answer("{}", "publish", "s").error().code(), ErrorCode::corrupt);
+  EXPECT_EQ(parse_publish_answer("+OK", "publish", "s").error().code(), ErrorCode::corrupt);
+  const auto refused = parse_publish_answer(
+      R"({"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 5"},"stream":"S","seq":0})",
+      "publish", "s");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::conflict);
 }
 
 TEST(JetStreamJson, TurnsApiErrorsIntoErrorsWithTheirNumber) {
