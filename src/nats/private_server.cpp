@@ -135,7 +135,8 @@ class PrivateServer::Impl {
   bool ending_ LITECLUSTER_GUARDED_BY(mutex_) = false;
   std::optional<pid_t> process_ LITECLUSTER_GUARDED_BY(mutex_);
   std::uint16_t port_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::uint64_t ended_ LITECLUSTER_GUARDED_BY(mutex_) = 0;  ///< children that ended since start()
+  std::uint64_t starts_ LITECLUSTER_GUARDED_BY(mutex_) = 0;  ///< calls of start()
+  std::uint64_t ended_ LITECLUSTER_GUARDED_BY(mutex_) = 0;   ///< children that ended since start()
   std::string failure_ LITECLUSTER_GUARDED_BY(mutex_);
   std::string version_ LITECLUSTER_GUARDED_BY(mutex_);
   std::thread supervisor_;
@@ -218,16 +219,19 @@ bool PrivateServer::Impl::run_once() {
 void PrivateServer::Impl::supervise() {
   base::Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(5));
   while (true) {
+    std::uint64_t start = 0;
     {
       base::MutexLock lock(mutex_);
       while (!wanted_ && !ending_) changed_.wait(lock);
       if (ending_) return;
+      start = starts_;
     }
     const auto began = std::chrono::steady_clock::now();
     if (!run_once()) continue;
     if (std::chrono::steady_clock::now() - began > std::chrono::seconds(10)) backoff.reset();
     base::MutexLock lock(mutex_);
-    if (!wanted_) continue;
+    // Wanted again: a stop and a start, and no crash.
+    if (!wanted_ || start != starts_) continue;
     base::log_warning("nats-server ended and is started again", {{"reason", failure_}});
     const auto until = std::chrono::steady_clock::now() + backoff.next(base::random_u64());
     while (wanted_ && !ending_ && std::chrono::steady_clock::now() < until) changed_.wait_until(lock, until);
@@ -242,6 +246,7 @@ Status PrivateServer::Impl::start(const Context& context) {
                      options_.directory.native(), "it is running already");
     }
     wanted_ = true;
+    ++starts_;
     failure_.clear();
     ended_ = 0;
     changed_.notify_all();
