@@ -97,7 +97,7 @@ Result<nats::KeyValue> LockKeeper::open_bucket(const Context& context, bool wait
   base::Backoff backoff(50ms, 1s);
   while (true) {
     auto bucket = nats::KeyValue::open_or_create(
-        context, jetstream_, {.bucket = bucket_name_, .description = "litecluster locks"});
+        context, jetstream_, {.bucket = bucket_name_, .description = "litecluster locks", .permanent = true});
     if (bucket) {
       const base::MutexLock lock(mutex_);
       bucket_ = *bucket;

@@ -586,7 +586,8 @@ void Service::refuse(Error error) {
 
 nats::KeyValueOptions coordination_bucket(std::string_view cluster) {
   return {.bucket = std::string(cluster) + "-coord",
-          .description = "litecluster: leader, members and ring of " + std::string(cluster)};
+          .description = "litecluster: leader, members and ring of " + std::string(cluster),
+          .permanent = true};
 }
 
 }  // namespace litecluster::membership

@@ -83,13 +83,33 @@ Result<KeyValue> KeyValue::bind(const JetStream& jetstream, std::string_view buc
   return KeyValue(jetstream, std::string(bucket), info);
 }
 
+Status KeyValue::check_permanent(const StreamInfo& info, std::string_view bucket) {
+  const StreamConfig& config = info.config;
+  const bool drops_oldest = config.discard != "new" && (config.max_bytes > 0 || config.max_messages > 0);
+  if (config.max_age == 0ns && !drops_oldest) return {};
+  return failure(
+      ErrorCode::failed_precondition, "open bucket", std::string(bucket),
+      fmt::format("the stream {} {}, so that records which are still valid would vanish; remove that "
+                  "limit (nats stream edit), or delete the bucket and let this program create it",
+                  config.name, config.max_age != 0ns ? "has a max_age" : "discards the oldest at a limit"));
+}
+
 Result<KeyValue> KeyValue::open(const Context& context, const JetStream& jetstream, std::string_view bucket) {
+  return open(context, jetstream, {.bucket = std::string(bucket)});
+}
+
+Result<KeyValue> KeyValue::open(const Context& context, const JetStream& jetstream,
+                                const KeyValueOptions& options) {
+  const std::string& bucket = options.bucket;
   if (!valid_bucket_name(bucket)) {
-    return failure(ErrorCode::invalid_argument, "open bucket", std::string(bucket),
+    return failure(ErrorCode::invalid_argument, "open bucket", bucket,
                    "a bucket's name has letters, digits, - and _ only");
   }
   const auto info = jetstream.stream_info(context, fmt::format("KV_{}", bucket));
-  if (!info) return std::unexpected(info.error().within("open bucket", std::string(bucket)));
+  if (!info) return std::unexpected(info.error().within("open bucket", bucket));
+  if (options.permanent) {
+    if (auto status = check_permanent(*info, bucket); !status) return std::unexpected(status.error());
+  }
   return bind(jetstream, bucket, *info);
 }
 
@@ -99,7 +119,7 @@ Result<KeyValue> KeyValue::open_or_create(const Context& context, const JetStrea
     return failure(ErrorCode::invalid_argument, "create bucket", options.bucket,
                    fmt::format("history is {}; it has to be 1 to {}", options.history, kv_history_max));
   }
-  auto existing = open(context, jetstream, options.bucket);
+  auto existing = open(context, jetstream, options);
   if (existing || existing.error().code() != ErrorCode::not_found) return existing;
   int replicas = options.replicas.value_or(0);
   if (!options.replicas) {
@@ -110,7 +130,7 @@ Result<KeyValue> KeyValue::open_or_create(const Context& context, const JetStrea
   const auto created = jetstream.create_stream(context, stream_config(options, replicas));
   if (created) return bind(jetstream, options.bucket, *created);
   // Somebody else was faster, with other settings.
-  if (created.error().code() == ErrorCode::already_exists) return open(context, jetstream, options.bucket);
+  if (created.error().code() == ErrorCode::already_exists) return open(context, jetstream, options);
   return std::unexpected(created.error().within("create bucket", options.bucket));
 }
 

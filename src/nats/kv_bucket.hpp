@@ -44,6 +44,9 @@ struct KeyValueOptions {
   std::chrono::nanoseconds ttl{0};
   /// Nothing: as for all buckets, see JetStream::replicas_for_new_stream().
   std::optional<int> replicas{};
+  /// Refuse an existing bucket that drops values by itself, by age or to make room: for records that promises
+  /// rest on.
+  bool permanent = false;
 };
 
 struct KeyValueStatus {
@@ -71,7 +74,8 @@ class KeyValue {
   /// Binds to an existing bucket. Errors: not_found, failed_precondition (not a KV bucket).
   [[nodiscard]] static Result<KeyValue> open(const Context& context, const JetStream& jetstream,
                                              std::string_view bucket);
-  /// Binds to the bucket, and creates it when it is missing. An existing one keeps its settings.
+  /// Binds to the bucket, and creates it when it is missing. An existing one keeps its settings. Errors:
+  /// invalid_argument (name, history), failed_precondition (not a KV bucket, or not `permanent`).
   [[nodiscard]] static Result<KeyValue> open_or_create(const Context& context, const JetStream& jetstream,
                                                        const KeyValueOptions& options);
 
@@ -118,6 +122,9 @@ class KeyValue {
   struct Change;
   KeyValue(JetStream jetstream, std::string bucket, const StreamInfo& info);
 
+  [[nodiscard]] static Result<KeyValue> open(const Context& context, const JetStream& jetstream,
+                                             const KeyValueOptions& options);
+  [[nodiscard]] static Status check_permanent(const StreamInfo& info, std::string_view bucket);
   [[nodiscard]] static Result<KeyValue> bind(const JetStream& jetstream, std::string_view bucket,
                                              const StreamInfo& info);
   [[nodiscard]] std::string subject_of(std::string_view key) const;

@@ -169,6 +169,29 @@ TEST_F(KvBucket, AForeignStreamIsNotTakenForABucket) {
                ErrorCode::failed_precondition);
 }
 
+TEST_F(KvBucket, ABucketThatForgetsIsRefusedWhereRecordsHaveToStay) {
+  (void)bucket();
+  StreamConfig config;
+  config.name = "KV_forgetful";
+  config.subjects = {"$KV.forgetful.>"};
+  config.max_messages_per_subject = 1;
+  config.max_age = config.duplicate_window = 10s;
+  ASSERT_OK(jetstream_->create_stream(soon(), config));
+  const auto refused =
+      KeyValue::open_or_create(soon(), *jetstream_, {.bucket = "forgetful", .permanent = true});
+  EXPECT_ERROR(refused, ErrorCode::failed_precondition);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("max_age"));
+  EXPECT_OK(KeyValue::open_or_create(soon(), *jetstream_, {.bucket = "forgetful"}));
+  config.max_age = 0s;
+  config.discard = "old";
+  config.max_bytes = 1 << 20;
+  ASSERT_OK(jetstream_->update_stream(soon(), config));
+  EXPECT_ERROR(KeyValue::open_or_create(soon(), *jetstream_, {.bucket = "forgetful", .permanent = true}),
+               ErrorCode::failed_precondition);
+  EXPECT_OK(KeyValue::open_or_create(soon(), *jetstream_, {.bucket = "permanent", .permanent = true}));
+  EXPECT_OK(KeyValue::open_or_create(soon(), *jetstream_, {.bucket = "permanent", .permanent = true}));
+}
+
 TEST_F(KvBucket, AnExistingBucketKeepsItsSettings) {
   (void)bucket(7);
   EXPECT_EQ(bucket(1).status(soon())->history, 7);
@@ -325,6 +348,29 @@ TEST_F(KvBucketOnACluster, HasThreeReplicas) {
   ASSERT_OK(kv->put(soon(), "key", "value"));
   EXPECT_EQ(kv->status(soon())->replicas, 3);
   EXPECT_EQ(kv->get(soon(), "key", KvRead::leader)->value, "value");
+}
+
+TEST_F(KvBucketOnACluster, WithoutQuorumACallEndsInTimeWithAdviceAndTheNextSucceeds) {
+  NatsOptions options = test::client_options(cluster_->urls());
+  options.request_timeout = 500ms;
+  const auto connected = Connection::connect(soon(), options);
+  ASSERT_OK(connected);
+  const JetStream jetstream(*connected);
+  const auto kv = KeyValue::open_or_create(soon(), jetstream, {.bucket = "b"});
+  ASSERT_OK(kv);
+  const auto revision = kv->put(soon(), "key", "before");
+  ASSERT_OK(revision);
+  cluster_->server(1).kill();
+  cluster_->server(2).kill();
+  const auto put = kv->put(soon(), "key", "during");
+  EXPECT_ERROR(put, ErrorCode::unavailable);
+  EXPECT_THAT(put.error().message(), testing::HasSubstr("quorum"));
+  EXPECT_FALSE(KeyValue::open_or_create(soon(), jetstream, {.bucket = "new"}).has_value());
+  ASSERT_OK(cluster_->server(1).start_again(soon()));
+  ASSERT_OK(cluster_->server(2).start_again(soon()));
+  const Context context = soon(60s);
+  while (!kv->put(context, "key", "after")) ASSERT_FALSE(context.wait_for(100ms));
+  EXPECT_EQ(kv->get(soon(), "key", KvRead::leader)->value, "after");
 }
 
 }  // namespace

@@ -179,6 +179,19 @@ TEST_F(LockTest, BadInputIsRefused) {
   EXPECT_ERROR(Client::connect({.cluster = "a b", .nats = options()}), ErrorCode::invalid_argument);
 }
 
+TEST_F(LockTest, ABucketWhoseRecordsVanishIsRefused) {
+  nats::StreamConfig config;
+  config.name = "KV_myapp-locks";
+  config.subjects = {"$KV.myapp-locks.>"};
+  config.max_messages_per_subject = 1;
+  config.max_age = config.duplicate_window = 60s;
+  ASSERT_OK(nats::JetStream(connect()).create_stream(soon(), config));
+  const Client one = client();
+  const auto refused = one.lock("migrations").acquire(soon());
+  EXPECT_ERROR(refused, ErrorCode::failed_precondition);
+  EXPECT_THAT(refused.error().message(), HasSubstr("max_age"));
+}
+
 TEST_F(LockTest, ACancelledWaitEndsAtOnceAndLeavesNothingBehind) {
   const Client one = client("one");
   const Client two = client("two");
@@ -281,6 +294,28 @@ TEST_F(LockTest, ThreadsThatShareAClientTakeTurns) {
     }
   }
   EXPECT_EQ(rounds, 120);
+}
+
+class ClientWithoutJetStream : public LockTest {
+ protected:
+  nats::PrivateServerOptions server_options() override {
+    nats::PrivateServerOptions without = LockTest::server_options();
+    without.jetstream = false;
+    return without;
+  }
+};
+
+TEST_F(ClientWithoutJetStream, SaysSoAtOnceUnlessItIsToWait) {
+  const Client one = client();
+  const auto kv = one.kv(soon());
+  EXPECT_ERROR(kv, ErrorCode::unavailable);
+  EXPECT_THAT(kv.error().message(), HasSubstr("JetStream is off"));
+  const auto tried = one.lock("migrations").try_acquire(soon());
+  EXPECT_ERROR(tried, ErrorCode::unavailable);
+  EXPECT_THAT(tried.error().message(), HasSubstr("JetStream is off"));
+  const auto waited = one.lock("migrations").acquire(Context::background().with_timeout(300ms));
+  EXPECT_ERROR(waited, ErrorCode::deadline_exceeded);
+  EXPECT_THAT(waited.error().message(), HasSubstr("JetStream is off"));
 }
 
 }  // namespace
