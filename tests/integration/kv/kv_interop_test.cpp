@@ -3,39 +3,24 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
+#include <optional>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "nats/kv_bucket.hpp"
 #include "support/nats_fixture.hpp"
+#include "support/npm_partner.hpp"
 
 namespace litecluster::nats {
 namespace {
 
 using test::soon;
 
-/// Where scripts/optional-partners has put the package; nothing when it is not there.
-std::optional<std::filesystem::path> partner_modules() {
-  const char* const named = std::getenv("LITECLUSTER_PARTNERS");
-  const std::filesystem::path partners = named != nullptr ? named : LITECLUSTER_PARTNERS;
-  for (const char* folder : {"node", "npm", "."}) {
-    const auto modules = partners / folder;
-    if (std::filesystem::exists(modules / "node_modules" / "@nats-io" / "kv")) return modules;
-  }
-  return std::nullopt;
-}
-
 class KvInterop : public test::NatsTest {
  protected:
   void SetUp() override {
-    modules_ = partner_modules();
-    if (!modules_)
-      GTEST_SKIP() << "@nats-io/kv is not installed; scripts/optional-partners installs it from npm";
-    if (std::system("node --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "node is not installed";
+    if (const auto missing = test::missing_npm_package("@nats-io/kv")) GTEST_SKIP() << *missing;
     test::NatsTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
     jetstream_.emplace(connect());
@@ -44,15 +29,9 @@ class KvInterop : public test::NatsTest {
   std::string partner(const std::string& what, const std::string& bucket) const {
     const std::string command = fmt::format(
         "LITECLUSTER_PARTNER_MODULES={} timeout 60 node {}/tests/integration/kv/kv_partner.cjs {} {} {} 2>&1",
-        modules_->string(), LITECLUSTER_SOURCE_DIR, what, server_->url(), bucket);
-    FILE* const pipe = ::popen(command.c_str(), "r");
-    if (pipe == nullptr) return "cannot run node";
-    std::string output;
-    std::array<char, 4096> buffer{};
-    while (const std::size_t size = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-      output.append(buffer.data(), size);
-    }
-    EXPECT_EQ(::pclose(pipe), 0) << output;
+        test::npm_directory().string(), LITECLUSTER_SOURCE_DIR, what, server_->url(), bucket);
+    const auto [status, output] = test::run_script(command);
+    EXPECT_EQ(status, 0) << output;
     return output;
   }
 
@@ -96,7 +75,6 @@ class KvInterop : public test::NatsTest {
     }
   }
 
-  std::optional<std::filesystem::path> modules_;
   std::optional<JetStream> jetstream_;
 };
 

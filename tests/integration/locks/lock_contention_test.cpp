@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <random>
@@ -21,6 +20,7 @@
 #include <fmt/format.h>
 
 #include "base/clock.hpp"
+#include "support/environment.hpp"
 #include "support/nats_fixture.hpp"
 
 namespace litecluster {
@@ -37,10 +37,9 @@ constexpr auto slack = 700ms;
 // After a restart the server first has to be found again.
 constexpr auto reconnect_time = 3s;
 
-/// Acquisitions to see: LITECLUSTER_LOCK_ROUNDS.
+/// Acquisitions to see.
 std::uint64_t rounds() {
-  const char* const asked = std::getenv("LITECLUSTER_LOCK_ROUNDS");
-  return asked == nullptr ? 100 : std::strtoull(asked, nullptr, 10);
+  return test::count_from_environment("LITECLUSTER_LOCK_ROUNDS", 100);
 }
 
 std::int64_t now_ns() {

@@ -2,11 +2,7 @@
 // installed (scripts/optional-partners).
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,6 +11,7 @@
 
 #include "nats/object_store.hpp"
 #include "support/nats_fixture.hpp"
+#include "support/npm_partner.hpp"
 
 namespace litecluster::nats {
 namespace {
@@ -41,10 +38,7 @@ class ObjectInteropTest : public test::NatsTest {
   static constexpr std::uint64_t any_size = ~std::uint64_t{0};
 
   void SetUp() override {
-    if (!std::filesystem::exists(std::string(LITECLUSTER_PARTNERS) + "/npm/node_modules/@nats-io/obj")) {
-      GTEST_SKIP() << "@nats-io/obj is not installed; scripts/optional-partners fetches it from npm";
-    }
-    if (std::system("node --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "node is not installed";
+    if (const auto missing = test::missing_npm_package("@nats-io/obj")) GTEST_SKIP() << *missing;
     NatsTest::SetUp();
   }
 
@@ -57,16 +51,11 @@ class ObjectInteropTest : public test::NatsTest {
   /// Lines that the script prints; a failed test when it fails.
   std::vector<nlohmann::json> node(const std::string& command, const std::vector<std::string>& names = {}) {
     std::string line = fmt::format("node {}/tests/integration/nats/objects.cjs {} {} b {}",
-                                   shell_quoted(LITECLUSTER_SOURCE_DIR), shell_quoted(LITECLUSTER_PARTNERS),
+                                   shell_quoted(LITECLUSTER_SOURCE_DIR), shell_quoted(test::npm_directory()),
                                    server_->url(), command);
     for (const std::string& name : names) line += " " + shell_quoted(name);
-    std::FILE* const pipe = ::popen(line.c_str(), "r");
-    std::string output;
-    std::array<char, 4096> buffer{};
-    while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-      output.append(buffer.data(), count);
-    }
-    EXPECT_EQ(::pclose(pipe), 0) << line;
+    const auto [status, output] = test::run_script(line);
+    EXPECT_EQ(status, 0) << line;
     std::vector<nlohmann::json> lines;
     std::size_t begin = 0;
     while (begin < output.size()) {

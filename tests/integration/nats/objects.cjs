@@ -7,7 +7,7 @@ const { createRequire } = require("node:module");
 const { createHash, webcrypto } = require("node:crypto");
 if (!globalThis.crypto) globalThis.crypto = webcrypto;
 const [packages, url, bucket, command, ...names] = process.argv.slice(2);
-const load = createRequire(packages + "/npm/");
+const load = createRequire(packages + "/");
 const { connect, headers } = load("@nats-io/transport-node");
 const { Objm } = load("@nats-io/obj");
 
