@@ -48,7 +48,9 @@ class Verifier {
  public:
   explicit Verifier(const ObjectInfo& info) : info_(info) {}
 
-  void update(base::ByteView bytes) {
+  /// The bytes of one chunk, or of all of them.
+  void update(base::ByteView bytes, std::uint64_t chunks = 1) {
+    chunks_ += chunks;
     size_ += bytes.size();
     if (info_.digest) digest_.update(bytes);
   }
@@ -56,6 +58,10 @@ class Verifier {
     if (size_ != info_.size) {
       return bad(ErrorCode::corrupt, info_,
                  fmt::format("it has {} bytes, its metadata says {}", size_, info_.size));
+    }
+    if (chunks_ != info_.chunks) {
+      return bad(ErrorCode::corrupt, info_,
+                 fmt::format("it has {} chunks, its metadata says {}", chunks_, info_.chunks));
     }
     if (info_.digest && digest_.finish() != *info_.digest) {
       return bad(ErrorCode::corrupt, info_, "its bytes do not match the digest in its metadata");
@@ -68,6 +74,7 @@ class Verifier {
   const ObjectInfo& info_;
   base::Sha256 digest_;
   std::uint64_t size_ = 0;
+  std::uint64_t chunks_ = 0;
 };
 
 // The chunks of one object in order, by an ordered consumer.
@@ -176,7 +183,7 @@ class DirectFetch {
       base::append_bytes(bytes, chunk->data);
     }
     Verifier verifier(info_);
-    verifier.update(bytes);
+    verifier.update(bytes, info_.chunks);
     if (!verifier.finish()) return by_consumer(context);
     return bytes;
   }
