@@ -13,6 +13,7 @@
 #include "log/restore.hpp"
 #include "ltx/encoder.hpp"
 #include "ltx/stream.hpp"
+#include "replication/promotion.hpp"
 #include "replication/session_options.hpp"
 
 namespace litecluster::app {
@@ -280,55 +281,36 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
       in_place_ = true;
     }
   }
+  if (!in_place_) {
+    const auto fenced = replication::fence_with_replica(context, bucket_, *appender_, *feeder_);
+    return fenced ? Status() : std::unexpected(fenced.error());
+  }
   std::optional<log::FenceFile> file;
   log::FenceDriver driver;
-  if (in_place_) {
-    driver.apply = [this](const Context&, Txid txid) -> Status {
-      if (database_->acknowledged() == txid) return {};
-      return failure(ErrorCode::conflict, "fence", "TXID " + to_string(txid),
-                     "somebody else appended meanwhile");
-    };
-    driver.make_file = [&](const Context& inner, Txid) -> Result<log::FenceFile> {
-      if (file) return *file;
-      const auto captured = database_->capture_fence();
-      if (!captured) return std::unexpected(captured.error());
-      log::FenceFile made{.bytes = {}, .checksum = captured->position().checksum};
-      ltx::Encoder encoder;
-      ltx::BytesSink sink(made.bytes);
-      if (const auto encoded = captured->encode(encoder, sink, inner); !encoded) {
-        return std::unexpected(encoded.error());
-      }
-      file = made;
-      return made;
-    };
-  } else {
-    driver.apply = [this](const Context& inner, Txid txid) -> Status {
-      const auto view = log::read_log(inner, bucket_);
-      if (!view) return std::unexpected(view.error());
-      return feeder_->advance_to(inner, *view, txid);
-    };
-    driver.make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
-      const auto page = feeder_->replica().read_page(PageNo(1));
-      if (!page) return std::unexpected(page.error());
-      auto bytes = log::make_fence_file(txid, feeder_->replica().page_count(), *page,
-                                        base::system_clock().wall_time(), ltx::PageEncoding::block);
-      if (!bytes) return std::unexpected(bytes.error());
-      file = log::FenceFile{.bytes = std::move(*bytes), .checksum = feeder_->replica().position().checksum};
-      return *file;
-    };
-  }
+  driver.apply = [this](const Context&, Txid txid) -> Status {
+    if (database_->acknowledged() == txid) return {};
+    return failure(ErrorCode::conflict, "fence", "TXID " + to_string(txid),
+                   "somebody else appended meanwhile");
+  };
+  driver.make_file = [&](const Context& inner, Txid) -> Result<log::FenceFile> {
+    if (file) return *file;
+    const auto captured = database_->capture_fence();
+    if (!captured) return std::unexpected(captured.error());
+    log::FenceFile made{.bytes = {}, .checksum = captured->position().checksum};
+    ltx::Encoder encoder;
+    ltx::BytesSink sink(made.bytes);
+    if (const auto encoded = captured->encode(encoder, sink, inner); !encoded) {
+      return std::unexpected(encoded.error());
+    }
+    file = made;
+    return made;
+  };
   LITECLUSTER_FAULT_POINT("promote.fence");
   const auto fenced = log::fence_log(context, bucket_, *appender_, driver);
   if (!fenced) return std::unexpected(fenced.error());
   LITECLUSTER_FAULT_POINT("promote.fenced");
   base::log_info("the log is fenced", {{"epoch", epoch.value()}, {"txid", to_string(fenced->name.max)}});
-  if (in_place_) return database_->acknowledge(fenced->name.max, epoch);
-  // When the fence stood already, by an attempt of ours before, the file was not made again.
-  if (feeder_->replica().position().txid >= fenced->name.max) return {};
-  if (file) return feeder_->apply(*fenced, file->bytes);
-  const auto view = log::read_log(context, bucket_);
-  if (!view) return std::unexpected(view.error());
-  return feeder_->advance_to(context, *view, fenced->name.max);
+  return database_->acknowledge(fenced->name.max, epoch);
 }
 
 Status DatabaseRole::seal_replica(const Context& /*context*/) {

@@ -1,6 +1,9 @@
 // `litecluster replicate` and `litecluster follow`: publisher alone, standby alone, without election.
+#include <unistd.h>
+
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +17,7 @@
 #include "log/open_bucket.hpp"
 #include "replication/follower.hpp"
 #include "replication/leader_session.hpp"
+#include "replication/position_beacon.hpp"
 #include "replication/session_options.hpp"
 
 namespace litecluster::cli {
@@ -95,23 +99,71 @@ Status publish(const Context& context, const daemon::Config& config, const Argum
   return {};
 }
 
+// Whom the published positions belong to.
+std::string cluster_of(const daemon::Config& config) {
+  if (!config.app.cluster.empty()) return config.app.cluster;
+  std::string bucket = config.app.sqlite->bucket;
+  if (bucket.ends_with("-wal")) bucket.resize(bucket.size() - 4);
+  return bucket;
+}
+
+std::string node_of(const daemon::Config& config) {
+  if (!config.app.node.empty()) return config.app.node;
+  char name[256] = {};
+  if (::gethostname(name, sizeof name - 1) != 0) return "standby";
+  const std::string_view host(name);
+  return std::string(host.substr(0, host.find('.')));
+}
+
+// A file system that is full or read-only, or files that belong to somebody else, may be set right while we
+// wait; another process that follows into this replica, or a path that is none, will not.
+bool may_be_set_right(ErrorCode code) {
+  return code == ErrorCode::permission_denied || code == ErrorCode::resource_exhausted ||
+         code == ErrorCode::io;
+}
+
+Result<std::unique_ptr<replication::Follower>> start_patiently(const Context& context,
+                                                               const replication::FollowerOptions& options,
+                                                               log::ObjectBucket& bucket) {
+  base::Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(2));
+  std::string told;
+  while (true) {
+    auto follower = replication::Follower::start(options, bucket);
+    if (follower || !may_be_set_right(follower.error().code())) return follower;
+    if (std::exchange(told, follower.error().message()) != follower.error().message()) {
+      base::log_warning("cannot open the replica, trying again", {{"reason", told}});
+    }
+    if (context.wait_for(backoff.next(base::random_u64()))) return follower;
+  }
+}
+
+// Until the Context ends. Problems are told where they are met, but for having no reason at all.
 Status follow(const Context& context, const daemon::Config& config) {
   const auto opened = open_patiently(context, config, false);
+  if (context.done()) return {};
   if (!opened) return std::unexpected(opened.error());
+  const auto beacon =
+      replication::PositionBeacon::start(opened->connection, cluster_of(config), node_of(config));
+  if (!beacon) return std::unexpected(beacon.error());
   replication::FollowerOptions options;
   options.replica.path = config.app.sqlite->path;
-  const auto follower = replication::Follower::start(std::move(options), *opened->bucket);
+  options.on_applied = [&](const db::ReplicaPosition& position) { (*beacon)->moved(position); };
+  const auto follower = start_patiently(context, options, *opened->bucket);
+  if (context.done()) return {};
   if (!follower) return std::unexpected(follower.error());
   base::log_info("following", {{"replica", config.app.sqlite->path.string()},
                                {"bucket", config.app.sqlite->bucket},
                                {"txid", to_string((*follower)->position().txid)}});
-  while (!context.wait_for(std::chrono::seconds(1))) {
-    const auto problem = (*follower)->problem();
-    // Somebody else's log, or one that lost its end: waiting does not help, the operator has to look.
-    if (problem && problem->code() == ErrorCode::failed_precondition) {
-      base::log_error("following is stuck", {{"reason", problem->message()}});
-    }
-  }
+  bool stalled = false;
+  do {
+    const replication::StandbyReport report{
+        .position = (*follower)->position(), .lag = (*follower)->lag(), .problem = (*follower)->problem()};
+    (*beacon)->report(report);
+    const bool no_progress = report.problem && report.problem->code() == ErrorCode::deadline_exceeded;
+    if (no_progress && !stalled) base::log_error("no progress", {{"reason", report.problem->message()}});
+    stalled = no_progress;
+  } while (!context.wait_for(std::chrono::milliseconds(500)));
+  base::log_info("stopped following", {{"txid", to_string((*follower)->position().txid)}});
   return {};
 }
 

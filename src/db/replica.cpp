@@ -41,6 +41,10 @@ std::uint32_t Replica::page_count() const {
   return implementation_->page_count_;
 }
 
+const std::filesystem::path& Replica::position_path() const {
+  return implementation_->options_.position_path;
+}
+
 ReplicaStatistics Replica::statistics() const {
   return implementation_->statistics();
 }

@@ -145,6 +145,8 @@ class Replica {
   [[nodiscard]] std::uint32_t page_size() const;
   [[nodiscard]] std::uint32_t page_count() const;
   [[nodiscard]] ReplicaStatistics statistics() const;
+  /// Where the position is kept.
+  [[nodiscard]] const std::filesystem::path& position_path() const;
 
   /// Applies a change, all or nothing. Errors leave content and position as they were:
   ///   already_exists  txid_last is not beyond the position

@@ -56,6 +56,7 @@ bool LogWatcher::follow(BucketWatch& watch) {
   while (!context_.done()) {
     // An empty bucket sends nothing: look again whether the beginning is done.
     const auto event = watch.next(context_.with_timeout(1s));
+    note_live(event.has_value() || watch.live());
     if (event) {
       if (*event) {
         apply(**event, watch.initial_done());
@@ -96,6 +97,22 @@ void LogWatcher::note_initial_done(bool initial_done) {
   if (!initial_done || complete_) return;
   complete_ = true;
   changed_.notify_all();
+}
+
+void LogWatcher::note_live(bool live) {
+  {
+    const base::MutexLock lock(mutex_);
+    const bool said = !status_ && status_.error().code() == ErrorCode::unavailable;
+    if (live ? !said : !status_.has_value()) return;
+    if (live) {
+      status_ = {};
+    } else {
+      status_ = failure(ErrorCode::unavailable, "watch the log", bucket_.name(),
+                        "nothing is heard from the server; the log may have gone on");
+    }
+  }
+  changed_.notify_all();
+  if (on_change_) on_change_();
 }
 
 void LogWatcher::list_again() {

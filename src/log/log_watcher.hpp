@@ -53,7 +53,8 @@ class LogWatcher {
   void forget(const ObjectName& name);
 
   /// What keeps the watcher from its work now, if anything. gap and not_found are final: the bucket is not
-  /// the one it was. resource_exhausted: there are more objects than the view may hold.
+  /// the one it was. resource_exhausted: there are more objects than the view may hold. unavailable: nothing
+  /// is heard from the server, so the view may be out of date.
   [[nodiscard]] Status status() const;
 
   /// For the Appender of the same node.
@@ -65,6 +66,7 @@ class LogWatcher {
   bool follow(BucketWatch& watch);
   void apply(const BucketEvent& event, bool initial_done);
   void note_initial_done(bool initial_done);
+  void note_live(bool live);
   void list_again();
   void set_status(Status status);
 

@@ -75,6 +75,7 @@ class NatsBucketWatch final : public BucketWatch {
   }
 
   bool initial_done() const override { return watch_->initial_done(); }
+  bool live() const override { return watch_->live(); }
 
  private:
   std::unique_ptr<nats::ObjectWatch> watch_;

@@ -54,6 +54,8 @@ class BucketWatch {
   [[nodiscard]] virtual Result<std::optional<BucketEvent>> next(const Context& context) = 0;
   /// True once everything was returned that the bucket held when the watch began.
   [[nodiscard]] virtual bool initial_done() const = 0;
+  /// False while nothing is heard from the server: what was returned may then be out of date.
+  [[nodiscard]] virtual bool live() const { return true; }
 };
 
 /// Thread-safe. Every call may block until its Context is done.

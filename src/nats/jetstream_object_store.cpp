@@ -89,6 +89,7 @@ class JetStreamObjectWatch final : public ObjectWatch {
     return with_place(std::move(*info), delivery->sequence, delivery->time);
   }
   [[nodiscard]] bool initial_done() const override { return initial_done_; }
+  [[nodiscard]] bool live() const override { return consumer_.live(); }
   [[nodiscard]] std::uint64_t resume_sequence() const override {
     return consumer_.last_sequence() == 0 ? from_sequence_ : consumer_.last_sequence() + 1;
   }

@@ -82,6 +82,8 @@ class ObjectWatch {
   [[nodiscard]] virtual Result<ObjectInfo> next(const Context& context) = 0;
   /// True once everything has been returned that was there when the watch began.
   [[nodiscard]] virtual bool initial_done() const = 0;
+  /// False while nothing is heard from the server: what was returned may then be out of date.
+  [[nodiscard]] virtual bool live() const = 0;
   /// Sequence to give to watch() to go on behind what next() returned: last sequence + 1.
   [[nodiscard]] virtual std::uint64_t resume_sequence() const = 0;
 };

@@ -47,6 +47,10 @@ class OrderedConsumer::Impl {
   std::uint64_t initial_pending() const { return initial_pending_; }
   std::uint64_t last_sequence() const { return tracker_.last_sequence(); }
   std::uint64_t restarts() const { return restarts_; }
+  bool live() const {
+    return subscription_ && jetstream_.connection().state() == ConnectionState::connected &&
+           std::chrono::steady_clock::now() - subscription_->last_arrival() < 2 * options_.heartbeat;
+  }
 
  private:
   Status establish_persistently(const Context& context);
@@ -241,6 +245,10 @@ std::uint64_t OrderedConsumer::initial_pending() const {
 
 std::uint64_t OrderedConsumer::last_sequence() const {
   return impl_->last_sequence();
+}
+
+bool OrderedConsumer::live() const {
+  return impl_->live();
 }
 
 std::uint64_t OrderedConsumer::restarts() const {

@@ -74,6 +74,8 @@ class OrderedConsumer {
   [[nodiscard]] std::uint64_t initial_pending() const;
   /// Sequence of the last message that next() returned; 0 before the first.
   [[nodiscard]] std::uint64_t last_sequence() const;
+  /// False while nothing is heard from the server: what next() returned may then be out of date.
+  [[nodiscard]] bool live() const;
   /// How often the consumer had to be made anew.
   [[nodiscard]] std::uint64_t restarts() const;
 

@@ -133,6 +133,7 @@ Status ReplicaFeeder::apply_objects(const Context& context, const std::vector<lo
   return bucket_.get_many(
       context, objects, options_.in_flight_max, [&](std::size_t index, Result<base::Bytes> bytes) -> Status {
         const log::Object& object = objects[index];
+        base::log_debug("object fetched", {{"object", to_string(object.name)}, {"bytes", object.size}});
         if (bytes) return apply(object, *bytes);
         if (bytes.error().code() == ErrorCode::not_found || bytes.error().code() == ErrorCode::corrupt) {
           return unusable(object, bytes.error(), false);
