@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "app/former_primary.hpp"
 #include "base/fault_point.hpp"
 #include "base/file.hpp"
 #include "base/logging.hpp"
@@ -24,6 +25,18 @@ constexpr std::chrono::milliseconds handover_patience{50};
 
 std::string text_of(const std::filesystem::path& path) {
   return path.string();
+}
+
+Status write_difference(const Context& context, const db::CapturedTransaction& difference,
+                        const std::filesystem::path& path) {
+  auto file = base::AtomicFile::create(path);
+  if (!file) return std::unexpected(file.error());
+  ltx::FileSink sink(*file);
+  ltx::Encoder encoder;
+  const auto encoded = difference.encode(encoder, sink, context);
+  if (!encoded) return std::unexpected(encoded.error());
+  if (auto flushed = sink.flush(); !flushed) return flushed;
+  return file->commit();
 }
 
 }  // namespace
@@ -59,12 +72,17 @@ std::shared_ptr<replication::Follower> DatabaseRole::follower() const {
   return follower_;
 }
 
-Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& context,
-                                                           std::optional<db::LogEnd> end,
-                                                           std::optional<db::Handover> handover) const {
+db::DatabaseOptions DatabaseRole::capture_options() const {
   auto options = replication::database_options(options_.sqlite);
   options.handover = std::move(handover);
   options.switch_to_wal = true;
+  return options;
+}
+
+Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& context, const db::LogEnd& end,
+                                                           std::optional<db::Handover> handover) const {
+  auto options = capture_options();
+  options.handover = std::move(handover);
   return db::Database::attach(std::move(options), end, context);
 }
 
@@ -77,10 +95,13 @@ Result<db::LogEnd> DatabaseRole::log_end(const Context& context) const {
 }
 
 Status DatabaseRole::follow(const Context& context) {
+  // A promotion that failed half-way has the replica or the primary open.
+  let_go();
   {
     const base::MutexLock lock(mutex_);
     dormant_watcher_.reset();
     dormant_position_.reset();
+    last_position_.reset();
     if (follower_) return {};
   }
   if (primary_exists()) {
@@ -104,68 +125,31 @@ Status DatabaseRole::start_follower() {
   return {};
 }
 
-// Decides what a primary that this node finds as a standby is worth. What was stored about it is asked first,
-// since it tells exactly what the log had acknowledged; comparing with the log's end would replace it.
 Status DatabaseRole::settle_primary(const Context& context) {
+  std::error_code ignored;
+  if (std::filesystem::file_size(options_.sqlite.path, ignored) == 0) {
+    // Created by a process that died before it wrote anything.
+    std::filesystem::remove(options_.sqlite.path, ignored);
+    return {};
+  }
   const auto view = log::read_log(context, bucket_);
   if (!view) return std::unexpected(view.error());
-  const log::LogEnd end = view->end();
-  auto former = look_at_primary(context);
-  if (!former) return std::unexpected(former.error().within("look at the former primary"));
-  if (former->stored && !former->pending)
-    return primary_to_replica(former->content, former->report.stored_epoch);
-  const Epoch epoch = end.author ? end.author->epoch : Epoch(0);
-  // After a crash between an acknowledgement, or a promotion, and its being stored.
-  if (primary_is_at(context, {.txid = end.txid, .checksum = end.checksum, .epoch = epoch})) {
-    return primary_to_replica({end.txid, *end.checksum}, epoch);
-  }
-  const bool may_be_older = !end.txid.is_zero() && !former->report.content_is_newer;
-  if (may_be_older) {
-    // To publish it would take back what the log has acknowledged.
-    if (const log::Object* state = view->find_state(former->content.checksum)) {
-      base::log_warning("the former primary is at an older state of the log, as after a power failure",
-                        {{"txid", to_string(state->name.max)}, {"end", to_string(end.txid)}});
-      former->pending.reset();  // it may hold the file open
-      return primary_to_replica({state->name.max, former->content.checksum},
-                                state->author ? state->author->epoch : Epoch(0));
-    }
-  }
-  const bool nobody_else_wrote = end.txid.is_zero() || (end.author && end.author->node == options_.node);
-  if (!nobody_else_wrote || may_be_older) {
-    return put_aside(context, options_.sqlite.path, former->pending ? &*former->pending : nullptr, epoch);
+  auto judged =
+      judge_former_primary(context, {.database = capture_options(), .view = *view, .node = options_.node});
+  if (!judged) return std::unexpected(judged.error().within("look at the former primary"));
+  switch (judged->worth) {
+    case PrimaryWorth::prefix: return primary_to_replica(judged->position, judged->epoch);
+    case PrimaryWorth::diverged:
+      return put_aside(context, options_.sqlite.path, std::move(judged->difference), view->highest_epoch());
+    case PrimaryWorth::ahead: break;
   }
   base::log_info("holding commits that the log does not have; they are published when this node leads next",
-                 {{"txid", to_string(end.txid)}});
+                 {{"txid", to_string(judged->position.txid)}});
   auto watcher = std::make_shared<log::LogWatcher>(bucket_, [] {});
   const base::MutexLock lock(mutex_);
   dormant_watcher_ = std::move(watcher);
-  dormant_position_ = Position{end.txid, end.checksum.value_or(Checksum())};
+  dormant_position_ = judged->position;
   return {};
-}
-
-Result<DatabaseRole::FormerPrimary> DatabaseRole::look_at_primary(const Context& context) const {
-  auto database = attach(context, std::nullopt);
-  if (!database) return std::unexpected(database.error());
-  FormerPrimary former;
-  former.report = (*database)->attach_report();
-  former.stored = !(*database)->acknowledged().is_zero();
-  while (true) {
-    former.content = (*database)->position();
-    auto captured = (*database)->capture();
-    if (!captured) return std::unexpected(captured.error());
-    if (!*captured) return former;
-    if (!former.pending) former.pending = std::move(**captured);
-  }
-}
-
-// Whether the primary's content is exactly what the log ends with, whatever was stored about it: so after a
-// crash in the middle of a promotion.
-bool DatabaseRole::primary_is_at(const Context& context, const db::LogEnd& end) const {
-  if (end.txid.is_zero() || !end.checksum) return false;
-  const auto database = attach(context, end);
-  if (!database || (*database)->attach_report().outcome == db::AttachOutcome::complete) return false;
-  const auto pending = (*database)->capture();
-  return pending && !pending->has_value() && (*database)->position() == Position{end.txid, *end.checksum};
 }
 
 bool DatabaseRole::overtaken() const {
@@ -199,12 +183,12 @@ Status DatabaseRole::primary_to_replica(const Position& position, Epoch epoch) {
   // Somebody changed the file behind SQLite's back. Nobody can say what it is worth, so it is kept.
   base::log_error("the former primary is not what it was", {{"reason", adopted.error().message()}});
   if (adopted.error().code() != ErrorCode::corrupt) return adopted;
-  return put_aside(Context::background(), options_.sqlite.replica, nullptr, epoch);
+  return put_aside(Context::background(), options_.sqlite.replica, std::nullopt, epoch);
 }
 
 // Keeps the primary with commits that never reached the log, and an LTX file of just the pages that differ.
 Status DatabaseRole::put_aside(const Context& context, const std::filesystem::path& database,
-                               const db::CapturedTransaction* difference, Epoch epoch) {
+                               std::optional<db::CapturedTransaction> difference, Epoch epoch) {
   const std::string base_name = text_of(options_.sqlite.path) + ".diverged-" + std::to_string(epoch.value());
   std::filesystem::path directory = base_name;
   for (int number = 2; std::filesystem::exists(directory / options_.sqlite.path.filename()); ++number) {
@@ -213,25 +197,19 @@ Status DatabaseRole::put_aside(const Context& context, const std::filesystem::pa
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) return std::unexpected(base::errno_error(error.value(), "create", directory.string()));
-  if (difference != nullptr) {
-    auto file = base::AtomicFile::create(directory / "unreplicated.ltx");
-    if (!file) return std::unexpected(file.error());
-    ltx::FileSink sink(*file);
-    ltx::Encoder encoder;
-    const auto encoded = difference->encode(encoder, sink, context);
-    if (!encoded) return std::unexpected(encoded.error());
-    if (auto flushed = sink.flush(); !flushed) return flushed;
-    if (auto committed = file->commit(); !committed) return committed;
+  // It only spares a comparison later: a full disk must not keep the node from becoming a standby.
+  if (difference) {
+    const auto path = directory / "unreplicated.ltx";
+    if (auto written = write_difference(context, *difference, path); !written) {
+      base::log_warning("cannot write the pages that differ", {{"reason", written.error().message()}});
+    }
+    difference.reset();
   }
   LITECLUSTER_FAULT_POINT("aside.move");
   if (auto moved = db::move_database(database, directory / options_.sqlite.path.filename()); !moved)
     return moved;
   base::log_error("commits that never reached the log are kept aside", {{"directory", directory.string()}});
   return {};
-}
-
-Status DatabaseRole::create_empty_primary() const {
-  return db::create_empty_database(options_.sqlite.path);
 }
 
 Status DatabaseRole::catch_up(const Context& context) {
@@ -274,7 +252,7 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
     const auto end = log_end(context);
     if (!end) return std::unexpected(end.error());
     if (end->txid.is_zero()) {
-      if (auto created = create_empty_primary(); !created) return created;
+      if (auto created = db::create_empty_database(options_.sqlite.path); !created) return created;
       auto database = attach(context, *end);
       if (!database) return std::unexpected(database.error());
       database_ = std::move(*database);
@@ -326,7 +304,7 @@ Status DatabaseRole::seal_replica(const Context& /*context*/) {
 Status DatabaseRole::install_primary(const Context& context) {
   if (in_place_) return {};
   if (primary_exists()) {
-    if (auto aside = put_aside(context, options_.sqlite.path, nullptr, appender_->author().epoch); !aside)
+    if (auto aside = put_aside(context, options_.sqlite.path, std::nullopt, appender_->author().epoch); !aside)
       return aside;
   }
   // What was stored about an earlier primary does not describe this one.
@@ -366,20 +344,21 @@ Status DatabaseRole::final_sync(const Context& context) {
 
 Status DatabaseRole::detach_capture() {
   LITECLUSTER_FAULT_POINT("demote.detach");
+  // For the record of the lease, which is released before anybody follows again.
+  const auto last = position();
+  let_go();
+  const base::MutexLock lock(mutex_);
+  last_position_ = last;
+  return {};
+}
+
+void DatabaseRole::let_go() {
   share_session(nullptr);
   database_.reset();
   appender_.reset();
   watcher_.reset();
   feeder_.reset();
-  return {};
-}
-
-Status DatabaseRole::retire_primary(const Context& context) {
-  LITECLUSTER_FAULT_POINT("demote.retire");
-  // follow() does the rest, with the lease already released: it looks at what was acknowledged and what was
-  // not.
-  static_cast<void>(context);
-  return detach_capture();
+  handover_.reset();
 }
 
 std::optional<Position> DatabaseRole::position() const {
@@ -389,7 +368,7 @@ std::optional<Position> DatabaseRole::position() const {
     return Position{position.txid, position.checksum};
   }
   const base::MutexLock lock(mutex_);
-  return dormant_position_;
+  return dormant_position_ ? dormant_position_ : last_position_;
 }
 
 Lag DatabaseRole::lag() const {

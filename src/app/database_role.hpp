@@ -3,21 +3,14 @@
 // crash.
 //
 // What lies on disk when a node starts, and what becomes of it in follow():
-//   only a replica        it follows from its position.
-//   a primary             this node led when it ended. Its stored state says which TXID the log had
-//   acknowledged last.
-//     nothing beyond that TXID was committed: the file becomes the replica.
-//     there are such commits, and the log still ends there: the file is left as it is (a "dormant" primary).
-//     If this
-//       node wins the next term, they become the next TXID; nothing is lost.
-//     the machine was booted since, and the content is not what the log had acknowledged: a power failure may
-//       have taken commits away that the log has. A state that the log knows becomes the replica and catches
-//       up; anything else is put aside. It is never published, for that would take acknowledged commits back.
-//     there are such commits, and somebody else appended meanwhile: they are diverged. The file is put into
-//       `<path>.diverged-<epoch>/` with an LTX of the pages that differ, and the replica is seeded from the
-//       log.
-//   nothing               the replica is seeded; with an empty log, the first leader creates an empty
-//   database.
+//   only a replica   it follows from its position.
+//   a primary        this node led when it ended; what it is worth is judged (app/former_primary.hpp):
+//     prefix         a state that the log holds: the file becomes the replica.
+//     ahead          the log's end and commits behind it: the file is left as it is (a "dormant" primary). When
+//                    this node wins the next term, they become the next TXID; nothing is lost.
+//     diverged       the file is put into `<path>.diverged-<epoch>/` with an LTX of the pages that differ, and
+//                    the replica is seeded from the log.
+//   nothing          the replica is seeded; with an empty log, the first leader creates an empty database.
 #pragma once
 
 #include <filesystem>
@@ -71,7 +64,6 @@ class DatabaseRole {
   [[nodiscard]] Status attach_capture(const Context& context);
   [[nodiscard]] Status final_sync(const Context& context);
   [[nodiscard]] Status detach_capture();
-  [[nodiscard]] Status retire_primary(const Context& context);
 
   /// True when follow() should be run again: a dormant primary was overtaken. Thread-safe.
   [[nodiscard]] bool overtaken() const;
@@ -88,27 +80,16 @@ class DatabaseRole {
   [[nodiscard]] std::vector<std::string> diverged() const;
 
  private:
-  // What lies at the primary path while this node does not lead.
-  struct FormerPrimary {
-    db::AttachReport report;
-    bool stored = false;  // it is known what the log had acknowledged
-    // Commits that the log is not known to have; the first 64 MiB of them.
-    std::optional<db::CapturedTransaction> pending;
-    Position content;
-  };
-
   [[nodiscard]] bool primary_exists() const;
   [[nodiscard]] Status start_follower();
   [[nodiscard]] Status settle_primary(const Context& context);
-  [[nodiscard]] Result<FormerPrimary> look_at_primary(const Context& context) const;
-  [[nodiscard]] Result<std::unique_ptr<db::Database>> attach(const Context& context,
-                                                             std::optional<db::LogEnd> end,
+  [[nodiscard]] Result<std::unique_ptr<db::Database>> attach(const Context& context, const db::LogEnd& end,
                                                              std::optional<db::Handover> handover = {}) const;
+  [[nodiscard]] db::DatabaseOptions capture_options() const;
   [[nodiscard]] Status primary_to_replica(const Position& position, Epoch epoch);
-  [[nodiscard]] bool primary_is_at(const Context& context, const db::LogEnd& end) const;
   [[nodiscard]] Status put_aside(const Context& context, const std::filesystem::path& database,
-                                 const db::CapturedTransaction* difference, Epoch epoch);
-  [[nodiscard]] Status create_empty_primary() const;
+                                 std::optional<db::CapturedTransaction> difference, Epoch epoch);
+  void let_go();
   [[nodiscard]] Result<db::LogEnd> log_end(const Context& context) const;
   void share_session(std::shared_ptr<replication::LeaderSession> session);
   [[nodiscard]] std::shared_ptr<replication::LeaderSession> session() const;
@@ -130,6 +111,7 @@ class DatabaseRole {
   std::shared_ptr<replication::LeaderSession> session_ LITECLUSTER_GUARDED_BY(mutex_);
   std::shared_ptr<log::LogWatcher> dormant_watcher_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Position> dormant_position_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::optional<Position> last_position_ LITECLUSTER_GUARDED_BY(mutex_);  // from a demotion to the next follow
 };
 
 }  // namespace litecluster::app

@@ -329,6 +329,7 @@ void App::Impl::work() {
     {
       base::MutexLock lock(mutex_);
       if (machine_.stage() == app::Stage::stopped) return;
+      if (guard != nullptr) guard->beat();
       step = machine_.next();
       if (!step) {
         changed_.wait_for(lock, tick_interval);
@@ -341,18 +342,21 @@ void App::Impl::work() {
       tick();
       continue;
     }
+    LITECLUSTER_FAULT_POINT("before." + std::string(to_string(*step)));
     const Status done = context.done() && *step != app::Step::stop_backend ? context.status(to_string(*step))
                                                                            : carry_out(*step, context);
     if (!done) {
       base::log_warning("step failed", {{"step", to_string(*step)}, {"reason", done.error().message()}});
     }
     bool again = false;
+    bool more = false;
     {
       const base::MutexLock lock(mutex_);
       step_context_.reset();
       const app::Stage before = machine_.stage();
       machine_.finished(done);
       again = !done && machine_.next() == step;
+      more = machine_.next().has_value();
       if (before == app::Stage::promoting && machine_.stage() == app::Stage::demoting) {
         release_reason_ = election::ReleaseReason::promotion_failed;
       }
@@ -363,7 +367,9 @@ void App::Impl::work() {
       }
       changed_.notify_all();
     }
-    tick();
+    LITECLUSTER_FAULT_POINT("after." + std::string(to_string(*step)));
+    // Between two steps of a fail-over nothing is looked at that could wait.
+    if (again || !more) tick();
     if (again) context.wait_for(step_retry);
   }
 }
@@ -394,7 +400,6 @@ Status App::Impl::carry_out(app::Step step, const Context& context) {
     case app::Step::run_on_passive: return call_hook("on_passive", context, hooks.on_passive);
     case app::Step::final_sync: return database_->final_sync(context);
     case app::Step::detach_capture: return database_->detach_capture();
-    case app::Step::retire_primary: return database_->retire_primary(context);
     case app::Step::release_lease: return release_lease(context);
     case app::Step::follow: return become_standby(context);
   }
@@ -447,9 +452,8 @@ Status App::Impl::call_hook(const std::string& name, const Context& context,
   return future.get();
 }
 
-// What is looked at now and then, and after each step.
+// What is looked at now and then, and when there is nothing else to do.
 void App::Impl::tick() {
-  if (guard != nullptr) guard->beat();
   bool standby = false;
   {
     const base::MutexLock lock(mutex_);

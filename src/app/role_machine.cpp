@@ -11,9 +11,8 @@ constexpr std::array promotion_order = {Step::catch_up,        Step::fence,     
                                         Step::install_primary, Step::attach_capture, Step::start_backend,
                                         Step::run_on_active,   Step::raise_vip};
 
-constexpr std::array demotion_order = {Step::lower_vip,     Step::stop_backend,   Step::run_on_passive,
-                                       Step::final_sync,    Step::detach_capture, Step::retire_primary,
-                                       Step::release_lease, Step::follow};
+constexpr std::array demotion_order = {Step::lower_vip,      Step::stop_backend,  Step::run_on_passive, Step::final_sync,
+                                       Step::detach_capture, Step::release_lease, Step::follow};
 
 }  // namespace
 
@@ -32,7 +31,6 @@ std::string_view to_string(Step step) {
     case Step::run_on_passive: return "run_on_passive";
     case Step::final_sync: return "final_sync";
     case Step::detach_capture: return "detach_capture";
-    case Step::retire_primary: return "retire_primary";
     case Step::release_lease: return "release_lease";
     case Step::follow: return "follow";
   }
@@ -126,7 +124,6 @@ bool RoleMachine::applies(Step step) const {
     case Step::run_on_passive: return begun(Step::run_on_active);
     case Step::final_sync: return done(Step::attach_capture) && lease_held_;
     case Step::detach_capture: return begun(Step::attach_capture);
-    case Step::retire_primary: return begun(Step::install_primary);
     case Step::release_lease: return lease_held_;
     case Step::run_on_active: return true;
     case Step::follow: return !stopping_;

@@ -13,9 +13,9 @@
 //   lower_vip, stop_backend, run_on_passive
 //   final_sync        only while the lease is held: everything committed is in the log afterwards
 //   detach_capture
-//   retire_primary    the primary becomes the replica, or is kept aside when it holds what the log does not
 //   release_lease     only while the lease is held, and never before the backend is certainly gone
-//   follow            be a standby (unless the node is shutting down)
+//   follow            be a standby (unless the node is shutting down): the primary becomes the replica, or is
+//                     kept aside when it holds what the log does not
 //
 // Every step may be run again after a crash: the driver makes each idempotent, and this machine starts as a
 // standby whatever the files look like (the follow step sorts that out).
@@ -49,7 +49,6 @@ enum class Step : std::uint8_t {
   run_on_passive,
   final_sync,
   detach_capture,
-  retire_primary,
   release_lease,
   follow,
 };
@@ -98,7 +97,7 @@ class RoleMachine {
   /// The term that is being served, promoted to or demoted from; 0 in a standby.
   [[nodiscard]] Epoch epoch() const { return epoch_; }
   [[nodiscard]] bool lease_held() const { return lease_held_; }
-  /// Whether everything committed in this term is known to be in the log; decides what retire_primary may do.
+  /// Whether everything committed in this term is known to be in the log.
   [[nodiscard]] bool final_sync_succeeded() const { return synced_; }
   /// Why the last demotion began.
   [[nodiscard]] const std::string& reason() const { return reason_; }

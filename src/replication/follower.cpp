@@ -79,6 +79,11 @@ class FollowerImplementation final : public Follower {
     while (position_.txid < end) {
       if (auto status = context.status("catch up"); !status) return status;
       if (stop_.done()) return failure(ErrorCode::cancelled, "catch up", "", "the follower was stopped");
+      if (meter_.stalled(base::system_clock().boot_time())) {
+        return failure(ErrorCode::deadline_exceeded, "catch up", "TXID " + to_string(end),
+                       "no progress beyond TXID " + to_string(position_.txid) +
+                           (problem_ ? ": " + problem_->message() : std::string()));
+      }
       changed_.wait_for(lock, context.remaining(look_interval));
     }
     return {};

@@ -86,8 +86,13 @@ class PublisherImplementation final : public Publisher {
   }
 
   void on_fatal(std::function<void(const Error&)> callback) override {
-    const base::MutexLock lock(mutex_);
-    on_fatal_ = std::move(callback);
+    std::optional<Error> ended;
+    {
+      const base::MutexLock lock(mutex_);
+      on_fatal_ = callback;
+      ended = fatal_;
+    }
+    if (ended && callback) callback(*ended);
   }
 
   [[nodiscard]] std::unique_ptr<db::Database> stop() override {

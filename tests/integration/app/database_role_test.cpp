@@ -220,6 +220,117 @@ TEST_F(DatabaseRoleTest, AFormerLeaderGoesOnIncrementallyThroughSeveralLaterTerm
   EXPECT_EQ(Node::texts(first.replica()), "one two three");
 }
 
+// The object was stored, but the agent died before it heard so.
+TEST_F(DatabaseRoleTest, WhatTheLogTookWithoutAnAnswerIsNotDiverged) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  bucket_.lose_acknowledgements(1000);
+  const Txid before = log_end();
+  first.write("two");
+  ASSERT_TRUE(test::eventually([&] { return log_end() > before; }));
+  first.crash();
+  bucket_.lose_acknowledgements(0);
+  second.start();
+  second.lead(2);
+  second.write("three");
+  second.sync();
+  first.start();
+  ASSERT_TRUE(follows_to_the_end(first));
+  EXPECT_EQ(first.put_aside(), 0U);
+  EXPECT_EQ(Node::texts(first.replica()), "one two three");
+}
+
+TEST_F(DatabaseRoleTest, ACrashAfterTheInstallationLeavesAPrefixAlsoWhenOthersWentOn) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  second.start();
+  ASSERT_TRUE(follows_to_the_end(second));
+  first.crash();
+  for (const Status& done :
+       {second.role().catch_up(patience()), second.role().fence(patience(), Epoch(2)),
+        second.role().seal_replica(patience()), second.role().install_primary(patience())}) {
+    ASSERT_TRUE(done) << done.error().message();
+  }
+  second.crash();
+  first.start();
+  first.lead(3);
+  first.write("two");
+  first.sync();
+  second.start();
+  ASSERT_TRUE(follows_to_the_end(second));
+  EXPECT_EQ(second.put_aside(), 0U);
+  EXPECT_EQ(Node::texts(second.replica()), "one two");
+}
+
+TEST_F(DatabaseRoleTest, FollowsAgainAfterAPromotionThatFailedAtTheFence) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  second.start();
+  ASSERT_TRUE(follows_to_the_end(second));
+  ASSERT_TRUE(second.role().catch_up(patience()));
+  bucket_.refuse_puts(1, ErrorCode::unavailable);
+  EXPECT_FALSE(second.role().fence(patience(), Epoch(2)));
+  const auto followed = second.role().follow(patience());
+  ASSERT_TRUE(followed) << followed.error().message();
+  first.write("two");
+  first.sync();
+  ASSERT_TRUE(follows_to_the_end(second));
+  EXPECT_EQ(Node::texts(second.replica()), "one two");
+}
+
+TEST_F(DatabaseRoleTest, ADormantPrimaryThatLosesTheFenceIsPutAside) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  first.crash();
+  first.write("only here");
+  first.start();
+  ASSERT_TRUE(first.role().ready());
+  ASSERT_TRUE(first.role().catch_up(patience()));
+  second.start();
+  second.lead(2);
+  EXPECT_FALSE(first.role().fence(patience(), Epoch(3)));
+  const auto followed = first.role().follow(patience());
+  ASSERT_TRUE(followed) << followed.error().message();
+  ASSERT_EQ(first.put_aside(), 1U);
+  EXPECT_EQ(Node::texts(std::filesystem::path(first.role().diverged().front()) / "app.db"), "one only here");
+  ASSERT_TRUE(follows_to_the_end(first));
+  EXPECT_EQ(Node::texts(first.replica()), "one");
+}
+
+TEST_F(DatabaseRoleTest, AnEmptyFileAndADamagedOneDoNotKeepANodeFromFollowing) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  Node third("c", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  ASSERT_TRUE(base::write_file_durably(second.database(), {}));
+  second.start();
+  ASSERT_TRUE(follows_to_the_end(second));
+  EXPECT_EQ(second.put_aside(), 0U);
+  ASSERT_TRUE(base::write_file_durably(third.database(), base::Bytes(8192, std::byte{42})));
+  third.start();
+  ASSERT_TRUE(follows_to_the_end(third));
+  EXPECT_EQ(third.put_aside(), 1U);
+}
+
 TEST_F(DatabaseRoleTest, ALostEndOfTheLogEndsTheTermAndIsHealedByASnapshotInTheNext) {
   Node node("a", directory_.path(), bucket_);
   node.start();

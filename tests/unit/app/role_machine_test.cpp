@@ -65,7 +65,7 @@ TEST(RoleMachine, StepsDownWithTheLeaseInHand) {
   machine.step_down("operator");
   EXPECT_EQ(run(machine),
             (std::vector{Step::lower_vip, Step::stop_backend, Step::run_on_passive, Step::final_sync,
-                         Step::detach_capture, Step::retire_primary, Step::release_lease, Step::follow}));
+                         Step::detach_capture, Step::release_lease, Step::follow}));
   EXPECT_EQ(machine.stage(), Stage::standby);
   EXPECT_TRUE(machine.final_sync_succeeded());
   EXPECT_EQ(machine.reason(), "operator");
@@ -75,7 +75,7 @@ TEST(RoleMachine, AfterLosingTheLeaseNothingIsSyncedOrReleased) {
   RoleMachine machine = active();
   machine.lost(Epoch(7), "deadline");
   EXPECT_EQ(run(machine), (std::vector{Step::lower_vip, Step::stop_backend, Step::run_on_passive,
-                                       Step::detach_capture, Step::retire_primary, Step::follow}));
+                                       Step::detach_capture, Step::follow}));
   EXPECT_FALSE(machine.final_sync_succeeded());
 }
 
@@ -105,7 +105,7 @@ TEST(RoleMachine, AFailedPromotionStepTakesBackWhatWasBegunAndReleases) {
   machine.finished(failed());
   EXPECT_EQ(machine.stage(), Stage::demoting);
   EXPECT_EQ(run(machine), (std::vector{Step::stop_backend, Step::final_sync, Step::detach_capture,
-                                       Step::retire_primary, Step::release_lease, Step::follow}));
+                                       Step::release_lease, Step::follow}));
   EXPECT_NE(machine.reason().find("start_backend"), std::string::npos);
 }
 
@@ -175,7 +175,6 @@ class Judge {
         EXPECT_TRUE(machine.lease_held() || machine.step_is_obsolete());
         break;
       case Step::follow:
-      case Step::retire_primary: EXPECT_FALSE(backend_); break;
       default: break;
     }
   }
