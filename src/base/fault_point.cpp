@@ -8,6 +8,8 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -60,6 +62,18 @@ FaultTable& fault_table() {
   return table;
 }
 
+// What the file that arms this point says. Removing it decides who acts, when several get here.
+std::string take_armed_file(const std::filesystem::path& file) {
+  std::string action;
+  {
+    std::ifstream input(file);
+    if (!input) return {};
+    std::getline(input, action);
+  }
+  std::error_code error;
+  return std::filesystem::remove(file, error) ? action : std::string();
+}
+
 }  // namespace
 
 void reload_fault_points() {
@@ -69,9 +83,11 @@ void reload_fault_points() {
 }
 
 bool reach_fault_point(std::string_view name) {
+  static const char* const directory = std::getenv("LITECLUSTER_FAULT_DIRECTORY");
   auto& [mutex, faults] = fault_table();
-  if (faults.empty()) return false;
+  if (faults.empty() && directory == nullptr) return false;
   std::string action;
+  if (directory != nullptr) action = take_armed_file(std::filesystem::path(directory) / name);
   {
     const MutexLock lock(mutex);
     for (Fault& fault : faults) {
@@ -79,7 +95,8 @@ bool reach_fault_point(std::string_view name) {
       if (--fault.countdown == 0) action = fault.action;
     }
   }
-  if (action == "kill") ::kill(::getpid(), SIGKILL);
+  if (action == "kill_parent") ::kill(::getppid(), SIGKILL);
+  if (action == "kill" || action == "kill_parent") ::kill(::getpid(), SIGKILL);
   if (action == "stop") ::kill(::getpid(), SIGSTOP);
   return action == "fail";
 }
