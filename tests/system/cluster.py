@@ -44,8 +44,9 @@ def wait_until(condition, seconds, what):
 class Process:
     """One child with its own log file; killed with everything it started when the test ends."""
 
-    def __init__(self, name, command, log, environment=None):
-        self.name, self.command, self.log = name, [str(part) for part in command], pathlib.Path(log)
+    def __init__(self, name, command, log, environment=None, place=None):
+        prefix = place.prefix if place else []  # runs it in the network namespace of the place (network.py)
+        self.name, self.command, self.log = name, [str(part) for part in [*prefix, *command]], pathlib.Path(log)
         self.environment = {**os.environ, **(environment or {})}
         self.child = None
 
@@ -88,37 +89,42 @@ class Process:
 
 
 class NatsServers:
-    """One server, or a cluster of three with JetStream."""
+    """One server, or a cluster of three with JetStream. With `places` each runs in a network namespace of its own."""
 
-    def __init__(self, directory, count=1):
-        self.directory, self.count = pathlib.Path(directory), count
-        self.ports = [free_port() for _ in range(count)]
-        self.routes = [free_port() for _ in range(count)]
+    def __init__(self, directory, count=1, places=None):
+        self.directory, self.count, self.places = pathlib.Path(directory), count, places or [None] * count
+        self.addresses = [place.address if place else "127.0.0.1" for place in self.places]
+        self.ports = [4222 if place else free_port() for place in self.places]
+        self.routes = [6222 if place else free_port() for place in self.places]
         self.servers = [self._make(index) for index in range(count)]
 
     def _make(self, index):
         store = self.directory / f"nats-{index}"
         store.mkdir(parents=True, exist_ok=True)
-        lines = [f"server_name: n{index}", f"listen: 127.0.0.1:{self.ports[index]}",
+        lines = [f"server_name: n{index}", f"listen: {self.addresses[index]}:{self.ports[index]}",
                  f"jetstream {{ store_dir: \"{store}/data\" }}"]
         if self.count > 1:
-            routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in self.routes)
-            lines.append(f"cluster {{ name: test, listen: 127.0.0.1:{self.routes[index]}, routes: [{routes}] }}")
+            peers = zip(self.addresses, self.routes)
+            routes = ", ".join(f"nats-route://{address}:{port}" for address, port in peers)
+            lines.append(f"cluster {{ name: test, listen: {self.addresses[index]}:{self.routes[index]}, "
+                         f"routes: [{routes}] }}")
         configuration = store / "nats.conf"
         configuration.write_text("\n".join(lines) + "\n")
-        return Process(f"nats-{index}", [NATS_SERVER, "-c", configuration], store / "log")
+        return Process(f"nats-{index}", [NATS_SERVER, "-c", configuration], store / "log", place=self.places[index])
 
     def start(self):
         for server in self.servers:
             server.start()
-        for port in self.ports:
-            wait_until(lambda port=port: self._answers(port), 30, f"nats-server on port {port}")
+        for index in range(self.count):
+            self.wait_for(index)
         return self
 
-    @staticmethod
-    def _answers(port):
+    def wait_for(self, index):
+        wait_until(lambda: self._answers(index), 30, f"nats-server {index}")
+
+    def _answers(self, index):
         try:
-            with socket.create_connection(("127.0.0.1", port), 0.5) as probe:
+            with socket.create_connection((self.addresses[index], self.ports[index]), 0.5) as probe:
                 probe.settimeout(0.5)
                 return probe.recv(4) == b"INFO"
         except OSError:
@@ -126,7 +132,7 @@ class NatsServers:
 
     @property
     def url(self):
-        return ",".join(f"nats://127.0.0.1:{port}" for port in self.ports)
+        return ",".join(f"nats://{address}:{port}" for address, port in zip(self.addresses, self.ports))
 
     def stop(self):
         for server in self.servers:
@@ -137,19 +143,22 @@ class Node:
     """`litecluster run` with the example backend."""
 
     def __init__(self, directory, nats_url, name, cluster="test", lease="2s", heartbeat="500ms", arguments=(),
-                 environment=None, backend=True):
+                 environment=None, backend=True, place=None):
         self.name, self.cluster, self.nats_url = name, cluster, nats_url
         self.directory = pathlib.Path(directory) / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.database = self.directory / "app.db"
-        self.port = free_port()
+        self.port = 8080 if place else free_port()
+        self.address = place.address if place else "127.0.0.1"
+        self.place = place
         self.log = self.directory / "log"
         command = [PROGRAM, "run", "--cluster", cluster, "--node", name, "--nats", nats_url, "--db", self.database,
                    "--lease-ttl", lease, "--heartbeat", heartbeat, "--log-format", "json",
                    "--backend-health-tcp", f"127.0.0.1:{self.port}", "--backend-health-interval", "200ms", *arguments]
         if backend:
-            command += ["--", BACKEND, "--db", self.database, "--port", self.port]
-        self.process = Process(name, command, self.log, environment)
+            command += ["--", BACKEND, "--db", self.database, "--port", self.port,
+                        "--address", "0.0.0.0" if place else "127.0.0.1"]
+        self.process = Process(name, command, self.log, environment, place)
 
     @property
     def replica(self):
