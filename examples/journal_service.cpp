@@ -144,7 +144,8 @@ int main(int argc, char** argv) {
   }
   httplib::Server server;
   server.set_keep_alive_max_count(1'000'000);
-  // Head and body are two writes; without this each answer would wait for the client to acknowledge the first.
+  // Head and body are two writes; without this each answer would wait for the client to acknowledge the
+  // first.
   server.set_tcp_nodelay(true);
   add_routes(server, journal);
   if (!server.bind_to_port(address.c_str(), port)) {

@@ -74,7 +74,6 @@ std::shared_ptr<replication::Follower> DatabaseRole::follower() const {
 
 db::DatabaseOptions DatabaseRole::capture_options() const {
   auto options = replication::database_options(options_.sqlite);
-  options.handover = std::move(handover);
   options.switch_to_wal = true;
   return options;
 }
@@ -304,7 +303,8 @@ Status DatabaseRole::seal_replica(const Context& /*context*/) {
 Status DatabaseRole::install_primary(const Context& context) {
   if (in_place_) return {};
   if (primary_exists()) {
-    if (auto aside = put_aside(context, options_.sqlite.path, std::nullopt, appender_->author().epoch); !aside)
+    if (auto aside = put_aside(context, options_.sqlite.path, std::nullopt, appender_->author().epoch);
+        !aside)
       return aside;
   }
   // What was stored about an earlier primary does not describe this one.

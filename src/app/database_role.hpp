@@ -6,9 +6,11 @@
 //   only a replica   it follows from its position.
 //   a primary        this node led when it ended; what it is worth is judged (app/former_primary.hpp):
 //     prefix         a state that the log holds: the file becomes the replica.
-//     ahead          the log's end and commits behind it: the file is left as it is (a "dormant" primary). When
+//     ahead          the log's end and commits behind it: the file is left as it is (a "dormant" primary).
+//     When
 //                    this node wins the next term, they become the next TXID; nothing is lost.
-//     diverged       the file is put into `<path>.diverged-<epoch>/` with an LTX of the pages that differ, and
+//     diverged       the file is put into `<path>.diverged-<epoch>/` with an LTX of the pages that differ,
+//     and
 //                    the replica is seeded from the log.
 //   nothing          the replica is seeded; with an empty log, the first leader creates an empty database.
 #pragma once
@@ -111,7 +113,8 @@ class DatabaseRole {
   std::shared_ptr<replication::LeaderSession> session_ LITECLUSTER_GUARDED_BY(mutex_);
   std::shared_ptr<log::LogWatcher> dormant_watcher_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Position> dormant_position_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::optional<Position> last_position_ LITECLUSTER_GUARDED_BY(mutex_);  // from a demotion to the next follow
+  std::optional<Position> last_position_
+      LITECLUSTER_GUARDED_BY(mutex_);  // from a demotion to the next follow
 };
 
 }  // namespace litecluster::app

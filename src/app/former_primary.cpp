@@ -17,8 +17,7 @@ db::LogEnd log_end_of(const log::Object& object) {
 }
 
 db::LogEnd log_end_of(const log::LogEnd& end) {
-  return {
-      .txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
+  return {.txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
 }
 
 const log::Object* last_written_by(const log::LogView& view, const std::string& node) {
@@ -45,8 +44,8 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
 }
 
-// The newest state in the log with this content. An older one than `reached` counts only when commits may have
-// been lost: otherwise the content came back to it by commits that the log does not have.
+// The newest state in the log with this content. An older one than `reached` counts only when commits may
+// have been lost: otherwise the content came back to it by commits that the log does not have.
 const log::Object* state_with(const log::LogView& view, Checksum content, Txid reached, bool is_newer) {
   const log::Object* state = view.find_state(content);
   return state != nullptr && state->name.max < reached && is_newer ? nullptr : state;

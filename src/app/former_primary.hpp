@@ -48,8 +48,8 @@ struct FormerPrimaryQuestion {
   std::string node;
 };
 
-/// Reads the file, all of it when nothing cheaper proves anything, and changes nothing in it. Errors: those of
-/// db::Database::attach(), except for corrupt.
+/// Reads the file, all of it when nothing cheaper proves anything, and changes nothing in it. Errors: those
+/// of db::Database::attach(), except for corrupt.
 [[nodiscard]] Result<FormerPrimary> judge_former_primary(const Context& context,
                                                          const FormerPrimaryQuestion& question);
 

@@ -11,8 +11,9 @@ constexpr std::array promotion_order = {Step::catch_up,        Step::fence,     
                                         Step::install_primary, Step::attach_capture, Step::start_backend,
                                         Step::run_on_active,   Step::raise_vip};
 
-constexpr std::array demotion_order = {Step::lower_vip,      Step::stop_backend,  Step::run_on_passive, Step::final_sync,
-                                       Step::detach_capture, Step::release_lease, Step::follow};
+constexpr std::array demotion_order = {Step::lower_vip,  Step::stop_backend,   Step::run_on_passive,
+                                       Step::final_sync, Step::detach_capture, Step::release_lease,
+                                       Step::follow};
 
 }  // namespace
 

@@ -5,8 +5,8 @@
 // the point is reached. Several, separated by commas, may be given. fault_requested() reports "=fail", for
 // code that can simulate an error of the system it talks to.
 //
-// A process that runs already is armed by a file: LITECLUSTER_FAULT_DIRECTORY names a directory, and a file in
-// it with the name of a point holds the action, for once: it is removed when the point is reached.
+// A process that runs already is armed by a file: LITECLUSTER_FAULT_DIRECTORY names a directory, and a file
+// in it with the name of a point holds the action, for once: it is removed when the point is reached.
 // "kill_parent" kills the parent process as well (an agent's guard).
 #pragma once
 

@@ -24,6 +24,8 @@ namespace litecluster::daemon {
 
 namespace {
 
+constexpr std::chrono::seconds predecessor_patience{3};
+
 std::filesystem::path data_directory(const Config& config) {
   if (!config.data_directory.empty()) return config.data_directory;
   if (config.app.sqlite) {
@@ -68,6 +70,18 @@ Result<std::optional<nats::PrivateServer>> start_private_server(const Context& c
   return std::optional<nats::PrivateServer>(std::move(*server));
 }
 
+// The agent of a guard that was just killed may not have gone yet when the service manager starts the next
+// one.
+Result<std::unique_ptr<ControlServer>> start_control(const Context& context,
+                                                     const std::filesystem::path& path, App& app) {
+  const Context patience = context.with_timeout(predecessor_patience);
+  while (true) {
+    auto control = ControlServer::start(path, control_handler(app));
+    if (control || control.error().code() != ErrorCode::already_exists) return control;
+    if (patience.wait_for(std::chrono::milliseconds(20))) return control;
+  }
+}
+
 int run_agent(Config config, backend::GuardLink& guard) {
   base::configure_logging(config.log_level, config.log_format);
   const Context context = context_until_signal();
@@ -85,7 +99,7 @@ int run_agent(Config config, backend::GuardLink& guard) {
   app->impl().guard = &guard;
   guard.listen([] { base::log_error("the guard killed the backend: the lease had run out"); });
   install_hook_commands(*app, config.hooks);
-  auto control = ControlServer::start(control_socket_path(config), control_handler(*app));
+  auto control = start_control(context, control_socket_path(config), *app);
   if (!control) {
     tell(control.error());
     return 2;

@@ -62,8 +62,8 @@ class Follower {
   [[nodiscard]] virtual Epoch log_epoch() const = 0;
   /// What keeps it from following; nothing while all is well.
   [[nodiscard]] virtual std::optional<Error> problem() const = 0;
-  /// Waits until everything is applied that is in the log as seen when this was called. deadline_exceeded also
-  /// when there was no progress for `stall_after`.
+  /// Waits until everything is applied that is in the log as seen when this was called. deadline_exceeded
+  /// also when there was no progress for `stall_after`.
   [[nodiscard]] virtual Status catch_up(const Context& context) = 0;
 
   /// Ends the thread and hands the replica over, with what it needs to go on by hand.

@@ -85,7 +85,8 @@ class Publisher {
   /// What is wrong at the moment and retried; nothing when all is well.
   [[nodiscard]] virtual std::optional<Error> problem() const = 0;
   [[nodiscard]] virtual PublisherStatistics statistics() const = 0;
-  /// Called once when it turns fatal, from a thread of the publisher; at once, in this thread, when it already has.
+  /// Called once when it turns fatal, from a thread of the publisher; at once, in this thread, when it
+  /// already has.
   virtual void on_fatal(std::function<void(const Error&)> callback) = 0;
 
   /// Stops both threads and gives the Database back. What was not acknowledged is not in the log.

@@ -10,9 +10,10 @@ been replicated (history.py says it in full).
 """
 import os
 import random
+import subprocess
 import time
 
-from cluster import NatsServers, Node, litecluster, scratch, wait_until
+from cluster import PROGRAM, NatsServers, Node, scratch, wait_until
 from history import Client, Judgement, StandbyReader, check_copies, served_since, settle
 
 PROMOTION = ["catch_up", "fence", "seal_replica", "install_primary", "attach_capture", "start_backend", "run_on_active"]
@@ -55,6 +56,7 @@ class Campaign:
         self.clients = [Client(number, self.nodes, pause=0.005) for number in range(3)]
         self.readers = [StandbyReader(node) for node in self.nodes]
         self.faults = []
+        self.asking = []
 
     def start(self):
         for node in self.nodes:
@@ -67,6 +69,9 @@ class Campaign:
     def stop(self):
         for thread in self.clients + self.readers:
             thread.stopping.set()
+        for child in self.asking:
+            child.kill()
+            child.wait()
         for node in self.nodes:
             node.process.kill()
         self.nats.stop()
@@ -85,8 +90,9 @@ class Campaign:
             os.kill(agent, 18)
         else:
             self._arm(armed, action)
-            # The answer may never come: who has to give it is killed.
-            litecluster("stepdown", "--cluster", "test", "--nats", self.nats.url, "--to", other.name, check=False)
+            # Not waited for: who has to answer may be killed.
+            command = [PROGRAM, "stepdown", "--cluster", "test", "--nats", self.nats.url, "--to", other.name]
+            self.asking.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         wait_until(lambda: not armed.exists(), 30, f"{victim.name} gets to {point}")
         if action == "kill_parent":
             wait_until(lambda: not victim.process.running(), 30, f"the guard of {victim.name} is dead")

@@ -24,6 +24,8 @@ from cluster import litecluster, wait_until
 # A leader that is stopped as a whole can answer, after it goes on and before its guard has killed the backend, what
 # it had been sent (docs/reliability.md).
 AFTER_PAUSE_SECONDS = 1.0
+# How long a commit may take into the log on a busy machine: what was acknowledged so long before a fault can be lost.
+SHIPPING_SECONDS = 1.0
 
 
 class Client(threading.Thread):
@@ -198,8 +200,9 @@ class Judgement:
 
     def _check_lost(self):
         for text, number, sent, answered, node in self.lost:
-            if not any(begin <= answered <= end for begin, end in self.faults):
-                self._say(f"{text} ({number} by {node}) was lost without a fault")
+            if not any(begin - SHIPPING_SECONDS <= answered <= end for begin, end in self.faults):
+                next_fault = min((begin - answered for begin, _ in self.faults if begin > answered), default=None)
+                self._say(f"{text} ({number} by {node}) was lost without a fault; the next came after {next_fault} s")
             # What others acknowledged, beyond this number, before this was even sent: two leaders.
             index = bisect.bisect_left(self.times, sent) - 1
             if index < 0 or self.newest[index][0] < number:
