@@ -64,7 +64,7 @@ Result<Promotion> promote(const Context& context, std::unique_ptr<Follower> foll
   if (!database) return std::unexpected(database.error().within("promote"));
   std::error_code ignored;
   std::filesystem::remove(position_path, ignored);
-  return Promotion{.fence = std::move(*fence), .database = *database};
+  return Promotion{.fence = std::move(*fence), .database = std::move(*database)};
 }
 
 }  // namespace litecluster::replication

@@ -42,7 +42,7 @@ struct PromotionOptions {
 struct Promotion {
   /// The fence, with which the new epoch begins.
   log::Object fence;
-  db::Replica::Handover database;
+  db::Handover database;
 };
 
 /// Blocks. On success the database at the replica's path is a primary in WAL mode, synced, that nobody here

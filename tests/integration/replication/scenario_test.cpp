@@ -162,7 +162,7 @@ TEST_F(Scenario, PromotionMayBeTriedAgainAndLeavesAStandbyWhenItFails) {
   const auto promoted = promote(soon(), std::move(follower_), *bucket_,
                                 {.author = {Epoch(10), "node-2", "incarnation-2"}, .full_check = false});
   ASSERT_OK(promoted);
-  EXPECT_EQ(promoted->database.position.epoch, Epoch(10));
+  EXPECT_EQ(promoted->database.epoch, Epoch(10));
   EXPECT_EQ(promoted->database.position.txid, next.txid.next());
 }
 
