@@ -2,9 +2,10 @@
 # Both install what is missing first (scripts/bootstrap). The rest are separate, longer campaigns.
 JOBS ?= $(shell nproc)
 SEEDS ?= 1000000
+MINUTES ?= 10
 SECONDS_PER_TARGET ?= 60
 
-.PHONY: help build test test-unit demo bench sim fuzz asan tsan coverage partners \
+.PHONY: help build test test-unit demo bench sim chaos fuzz asan tsan coverage partners \
         format format-check tidy layers install clean
 
 help:
@@ -12,6 +13,7 @@ help:
 	@echo "make test      build and run every test"
 	@echo "make bench     figures of docs/benchmarks.md (release build)"
 	@echo "make sim       simulator, SEEDS=$(SEEDS)"
+	@echo "make chaos     fault campaign over real nodes, MINUTES=$(MINUTES) (needs root)"
 	@echo "make fuzz      every fuzz target, SECONDS_PER_TARGET=$(SECONDS_PER_TARGET)"
 	@echo "make asan|tsan tests under the sanitizers (clang)"
 	@echo "make coverage  line coverage per layer (clang)"
@@ -43,6 +45,9 @@ bench:
 
 sim: build
 	@scripts/simulate $(SEEDS)
+
+chaos: build
+	@scripts/chaos $(MINUTES)
 
 fuzz:
 	@scripts/bootstrap check
