@@ -39,17 +39,16 @@ std::string position_message(std::string_view node, const StandbyReport& report)
 }
 
 Result<std::unique_ptr<PositionBeacon>> PositionBeacon::start(std::shared_ptr<nats::Connection> connection,
-                                                              std::string cluster, std::string node) {
+                                                              const std::string& cluster, std::string node) {
   for (const std::string& part : {cluster, node}) {
     if (is_subject_token(part)) continue;
     return failure(ErrorCode::invalid_argument, "publish the position", part,
                    "a name without spaces, dots and wildcards is needed");
   }
-  return std::unique_ptr<PositionBeacon>(
-      new PositionBeacon(std::move(connection), std::move(cluster), std::move(node)));
+  return std::unique_ptr<PositionBeacon>(new PositionBeacon(std::move(connection), cluster, std::move(node)));
 }
 
-PositionBeacon::PositionBeacon(std::shared_ptr<nats::Connection> connection, std::string cluster,
+PositionBeacon::PositionBeacon(std::shared_ptr<nats::Connection> connection, const std::string& cluster,
                                std::string node)
     : connection_(std::move(connection)),
       node_(std::move(node)),

@@ -44,7 +44,7 @@ class PositionBeacon {
 
   /// Error: invalid_argument when cluster or node cannot be part of a subject.
   [[nodiscard]] static Result<std::unique_ptr<PositionBeacon>> start(
-      std::shared_ptr<nats::Connection> connection, std::string cluster, std::string node);
+      std::shared_ptr<nats::Connection> connection, const std::string& cluster, std::string node);
   PositionBeacon(const PositionBeacon&) = delete;
   PositionBeacon& operator=(const PositionBeacon&) = delete;
   ~PositionBeacon();
@@ -54,7 +54,7 @@ class PositionBeacon {
   void report(const StandbyReport& report);
 
  private:
-  PositionBeacon(std::shared_ptr<nats::Connection> connection, std::string cluster, std::string node);
+  PositionBeacon(std::shared_ptr<nats::Connection> connection, const std::string& cluster, std::string node);
   void run();
 
   const std::shared_ptr<nats::Connection> connection_;
