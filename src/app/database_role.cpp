@@ -88,9 +88,7 @@ Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& contex
 Result<db::LogEnd> DatabaseRole::log_end(const Context& context) const {
   const auto view = log::read_log(context, bucket_);
   if (!view) return std::unexpected(view.error());
-  const log::LogEnd end = view->end();
-  return db::LogEnd{
-      .txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
+  return log_end_of(view->end());
 }
 
 Status DatabaseRole::follow(const Context& context) {
@@ -144,7 +142,7 @@ Status DatabaseRole::settle_primary(const Context& context) {
   }
   base::log_info("holding commits that the log does not have; they are published when this node leads next",
                  {{"txid", to_string(judged->position.txid)}});
-  auto watcher = std::make_shared<log::LogWatcher>(bucket_, [] {});
+  auto watcher = std::make_unique<log::LogWatcher>(bucket_, [] {});
   const base::MutexLock lock(mutex_);
   dormant_watcher_ = std::move(watcher);
   dormant_position_ = judged->position;
@@ -216,7 +214,7 @@ Status DatabaseRole::catch_up(const Context& context) {
   {
     const base::MutexLock lock(mutex_);
     in_place_ = dormant_watcher_ != nullptr;
-    dormant_watcher_.reset();
+    watcher_ = std::move(dormant_watcher_);
     dormant_position_.reset();
   }
   if (!in_place_) {
@@ -226,9 +224,9 @@ Status DatabaseRole::catch_up(const Context& context) {
                      "nobody follows");
     return follower->catch_up(context);
   }
-  const auto end = log_end(context);
-  if (!end) return std::unexpected(end.error());
-  auto database = attach(context, *end);
+  if (auto complete = watcher_->wait_complete(context); !complete) return complete;
+  const db::LogEnd end = log_end_of(watcher_->with_view([](const log::LogView& view) { return view.end(); }));
+  auto database = attach(context, end);
   if (!database) return std::unexpected(database.error());
   database_ = std::move(*database);
   return {};
@@ -236,16 +234,25 @@ Status DatabaseRole::catch_up(const Context& context) {
 
 Status DatabaseRole::fence(const Context& context, Epoch epoch) {
   const log::Author author{.epoch = epoch, .node = options_.node, .incarnation = options_.incarnation};
-  watcher_ = std::make_unique<log::LogWatcher>(bucket_, [] {});
-  appender_ = std::make_unique<log::Appender>(bucket_, author, base::system_clock(), watcher_->read_end());
   if (!in_place_) {
     std::shared_ptr<replication::Follower> follower;
     {
       const base::MutexLock lock(mutex_);
       follower = std::move(follower_);
     }
-    if (follower) feeder_ = follower->stop();
+    if (follower) {
+      feeder_ = follower->stop();
+      watcher_ = follower->take_watcher();
+    }
   }
+  // Whoever followed until now knows the log; reading a long one anew would take longer than all the rest.
+  std::optional<log::LogView> view;
+  if (watcher_ && watcher_->status()) {
+    view = watcher_->view();
+  } else {
+    watcher_ = std::make_unique<log::LogWatcher>(bucket_, [] {});
+  }
+  appender_ = std::make_unique<log::Appender>(bucket_, author, base::system_clock(), watcher_->read_end());
   if (!in_place_ && feeder_->replica().state() == db::ReplicaState::empty) {
     // The log was empty when we caught up: this is the first leader of a new cluster.
     const auto end = log_end(context);
@@ -259,12 +266,16 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
     }
   }
   if (!in_place_) {
-    const auto fenced = replication::fence_with_replica(context, bucket_, *appender_, *feeder_);
-    return fenced ? Status() : std::unexpected(fenced.error());
+    const auto fenced =
+        replication::fence_with_replica(context, bucket_, *appender_, *feeder_, std::move(view));
+    if (!fenced) return std::unexpected(fenced.error());
+    watcher_->add(*fenced);
+    fence_ = db::LogEnd{.txid = fenced->name.max, .checksum = fenced->checksum, .epoch = epoch};
+    return {};
   }
   std::optional<log::FenceFile> file;
   log::FenceDriver driver;
-  driver.apply = [this](const Context&, Txid txid) -> Status {
+  driver.apply = [this](const Context&, const log::LogView&, Txid txid) -> Status {
     if (database_->acknowledged() == txid) return {};
     return failure(ErrorCode::conflict, "fence", "TXID " + to_string(txid),
                    "somebody else appended meanwhile");
@@ -283,8 +294,9 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
     return made;
   };
   LITECLUSTER_FAULT_POINT("promote.fence");
-  const auto fenced = log::fence_log(context, bucket_, *appender_, driver);
+  const auto fenced = log::fence_log(context, bucket_, *appender_, driver, std::move(view));
   if (!fenced) return std::unexpected(fenced.error());
+  watcher_->add(*fenced);
   LITECLUSTER_FAULT_POINT("promote.fenced");
   base::log_info("the log is fenced", {{"epoch", epoch.value()}, {"txid", to_string(fenced->name.max)}});
   return database_->acknowledge(fenced->name.max, epoch);
@@ -319,9 +331,7 @@ Status DatabaseRole::install_primary(const Context& context) {
 
 Status DatabaseRole::attach_capture(const Context& context) {
   if (!database_) {
-    const auto end = log_end(context);
-    if (!end) return std::unexpected(end.error());
-    auto database = attach(context, *end, std::exchange(handover_, {}));
+    auto database = attach(context, fence_, std::exchange(handover_, {}));
     if (!database) return std::unexpected(database.error());
     database_ = std::move(*database);
   }

@@ -106,12 +106,13 @@ class DatabaseRole {
   std::unique_ptr<db::Database> database_;
   std::unique_ptr<log::LogWatcher> watcher_;
   std::unique_ptr<log::Appender> appender_;
+  db::LogEnd fence_;
   bool in_place_ = false;  // the primary was there already
 
   mutable base::Mutex mutex_;
   std::shared_ptr<replication::Follower> follower_ LITECLUSTER_GUARDED_BY(mutex_);
   std::shared_ptr<replication::LeaderSession> session_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::shared_ptr<log::LogWatcher> dormant_watcher_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::unique_ptr<log::LogWatcher> dormant_watcher_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Position> dormant_position_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Position> last_position_
       LITECLUSTER_GUARDED_BY(mutex_);  // from a demotion to the next follow

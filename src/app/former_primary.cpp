@@ -8,16 +8,16 @@
 
 namespace litecluster::app {
 
+db::LogEnd log_end_of(const log::LogEnd& end) {
+  return {.txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
+}
+
 namespace {
 
-db::LogEnd log_end_of(const log::Object& object) {
+db::LogEnd end_at(const log::Object& object) {
   return {.txid = object.name.max,
           .checksum = object.checksum,
           .epoch = object.author ? object.author->epoch : Epoch(0)};
-}
-
-db::LogEnd log_end_of(const log::LogEnd& end) {
-  return {.txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
 }
 
 const log::Object* last_written_by(const log::LogView& view, const std::string& node) {
@@ -38,10 +38,10 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   if ((*state)->known()) {
     const bool stored = ours != nullptr && ours->checksum && ours->name.max <= (*state)->last().txid &&
                         ours->name.max >= acknowledged.value_or(Txid(0));
-    if (stored) return log_end_of(*ours);
+    if (stored) return end_at(*ours);
     if (acknowledged) return std::optional<db::LogEnd>();
   }
-  return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
+  return ours != nullptr && ours->checksum ? end_at(*ours) : log_end_of(question.view.end());
 }
 
 // The newest state in the log with this content. An older one than `reached` counts only when commits may

@@ -46,9 +46,9 @@ Result<base::Bytes> make_fence_file(Txid txid, std::uint32_t commit, base::ByteV
 }
 
 Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
-                         const FenceDriver& driver) {
+                         const FenceDriver& driver, std::optional<LogView> known) {
   constexpr const char* operation = "fence the log";
-  auto view = read_log(context, bucket);
+  Result<LogView> view = known ? Result<LogView>(*std::move(known)) : read_log(context, bucket);
   if (!view) return std::unexpected(view.error().within(operation, bucket.name()));
   FenceProtocol protocol(appender.author(), *view);
   std::optional<Object> fence;
@@ -63,7 +63,7 @@ Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender&
         return failure(ErrorCode::unavailable, operation, bucket.name(),
                        fmt::format("the listing does not show TXID {} yet", to_string(apply->txid)));
       }
-      if (auto applied = driver.apply(context, end.txid); !applied) return std::unexpected(applied.error());
+      if (auto applied = driver.apply(context, *view, end.txid); !applied) return std::unexpected(applied.error());
       appender.start(end);
       protocol.applied(end);
     } else if (const auto* next = std::get_if<FenceProtocol::Append>(&protocol.action())) {

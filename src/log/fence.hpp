@@ -10,6 +10,7 @@
 
 #include "log/appender.hpp"
 #include "log/fence_protocol.hpp"
+#include "log/log_view.hpp"
 #include "ltx/format.hpp"
 
 namespace litecluster::log {
@@ -22,8 +23,8 @@ struct FenceFile {
 
 /// What the owner of the replica does for the protocol.
 struct FenceDriver {
-  /// Brings the replica to exactly this TXID by what the log holds.
-  std::function<Status(const Context&, Txid)> apply;
+  /// Brings the replica to exactly this TXID by what the log holds, of which this is a view.
+  std::function<Status(const Context&, const LogView&, Txid)> apply;
   /// The file for this TXID: page 1 as it is (make_fence_file()), or, for TXID 1, the whole database.
   std::function<Result<FenceFile>(const Context&, Txid)> make_file;
 };
@@ -33,10 +34,12 @@ struct FenceDriver {
 [[nodiscard]] Result<base::Bytes> make_fence_file(Txid txid, std::uint32_t commit, base::ByteView page,
                                                   base::WallTime timestamp, ltx::PageEncoding encoding);
 
-/// Takes possession of the log for the appender's author. Reads the log by listing it. On success the fence
-/// stands, the replica is at the TXID before it, and the appender goes on after it. Errors: deposed; those of
-/// the driver and the bucket. After any other error than deposed it may be tried again.
+/// Takes possession of the log for the appender's author. Reads the log by listing it, unless `view` is given:
+/// that of a watch that is alive. It may miss the newest objects, since the append finds their names taken
+/// (none is free again before raw_grace_min); then the log is listed. On success the fence stands, the replica
+/// is at the TXID before it, and the appender goes on after it. Errors: deposed; those of the driver and the
+/// bucket. After any other error than deposed it may be tried again.
 [[nodiscard]] Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
-                                       const FenceDriver& driver);
+                                       const FenceDriver& driver, std::optional<LogView> view = std::nullopt);
 
 }  // namespace litecluster::log

@@ -89,7 +89,7 @@ void LogWatcher::apply(const BucketEvent& event, bool initial_done) {
     complete_ = complete_ || initial_done;
   }
   changed_.notify_all();
-  if (on_change_) on_change_();
+  tell();
 }
 
 void LogWatcher::note_initial_done(bool initial_done) {
@@ -112,7 +112,7 @@ void LogWatcher::note_live(bool live) {
     }
   }
   changed_.notify_all();
-  if (on_change_) on_change_();
+  tell();
 }
 
 void LogWatcher::list_again() {
@@ -128,13 +128,23 @@ void LogWatcher::list_again() {
   size_after_listing_ = view_.size();
 }
 
+void LogWatcher::listen(OnChange on_change) {
+  const base::MutexLock lock(listener_mutex_);
+  on_change_ = std::move(on_change);
+}
+
+void LogWatcher::tell() {
+  const base::MutexLock lock(listener_mutex_);
+  if (on_change_) on_change_();
+}
+
 void LogWatcher::set_status(Status status) {
   {
     const base::MutexLock lock(mutex_);
     status_ = std::move(status);
   }
   changed_.notify_all();
-  if (on_change_) on_change_();
+  tell();
 }
 
 Status LogWatcher::wait_complete(const Context& context) const {

@@ -23,7 +23,7 @@ namespace litecluster::log {
 /// Thread-safe. `bucket` outlives it.
 class LogWatcher {
  public:
-  /// Called after the view changed, in the watcher's thread and without a lock. It must not block for long.
+  /// Called after the view changed, in the watcher's thread. It must not block for long.
   using OnChange = std::function<void()>;
 
   LogWatcher(ObjectBucket& bucket, OnChange on_change);
@@ -31,6 +31,9 @@ class LogWatcher {
   LogWatcher& operator=(const LogWatcher&) = delete;
   /// Ends the thread.
   ~LogWatcher();
+
+  /// From now on this is called instead; when it returns the one before is not running any more.
+  void listen(OnChange on_change);
 
   /// Waits until the view holds all that was in the bucket when the watcher began. Errors: those of status().
   [[nodiscard]] Status wait_complete(const Context& context) const;
@@ -69,9 +72,11 @@ class LogWatcher {
   void note_live(bool live);
   void list_again();
   void set_status(Status status);
+  void tell();
 
   ObjectBucket& bucket_;
-  OnChange on_change_;
+  base::Mutex listener_mutex_;
+  OnChange on_change_ LITECLUSTER_GUARDED_BY(listener_mutex_);
   Context context_ = Context::background().with_cancel();
   mutable base::Mutex mutex_;
   mutable base::ConditionVariable changed_;

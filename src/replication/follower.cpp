@@ -93,11 +93,13 @@ class FollowerImplementation final : public Follower {
     stop_.cancel();
     log_changed();
     if (thread_.joinable()) thread_.join();
-    watcher_.reset();
-    // The feeder goes on without us.
+    // Feeder and watcher go on without us.
+    if (watcher_) watcher_->listen(nullptr);
     if (feeder_) feeder_->drop_callbacks();
     return std::move(feeder_);
   }
+
+  [[nodiscard]] std::unique_ptr<log::LogWatcher> take_watcher() override { return std::move(watcher_); }
 
  private:
   void log_changed() {

@@ -27,6 +27,7 @@
 #include "base/clock.hpp"
 #include "db/replica.hpp"
 #include "log/object_bucket.hpp"
+#include "log/log_watcher.hpp"
 #include "replication/replica_feeder.hpp"
 
 namespace litecluster::replication {
@@ -68,6 +69,8 @@ class Follower {
 
   /// Ends the thread and hands the replica over, with what it needs to go on by hand.
   [[nodiscard]] virtual std::unique_ptr<ReplicaFeeder> stop() = 0;
+  /// After stop(): what it watched the log with, which goes on watching.
+  [[nodiscard]] virtual std::unique_ptr<log::LogWatcher> take_watcher() = 0;
 
  protected:
   Follower() = default;

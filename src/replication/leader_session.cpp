@@ -37,7 +37,7 @@ class DatabaseFence {
       : database_(database), encoder_(encoding) {}
 
   [[nodiscard]] log::FenceDriver driver() {
-    return {.apply = [this](const Context& /*context*/, Txid txid) { return at(txid); },
+    return {.apply = [this](const Context&, const log::LogView&, Txid txid) { return at(txid); },
             .make_file = [this](const Context& context, Txid txid) { return make_file(context, txid); }};
   }
 

@@ -15,12 +15,11 @@
 namespace litecluster::replication {
 
 Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket& bucket,
-                                       log::Appender& appender, ReplicaFeeder& feeder) {
+                                       log::Appender& appender, ReplicaFeeder& feeder,
+                                       std::optional<log::LogView> view) {
   std::optional<log::FenceFile> file;
-  const auto advance_to = [&](const Context& inner, Txid txid) -> Status {
-    const auto view = log::read_log(inner, bucket);
-    if (!view) return std::unexpected(view.error());
-    return feeder.advance_to(inner, *view, txid);
+  const auto advance_to = [&](const Context& inner, const log::LogView& log, Txid txid) {
+    return feeder.advance_to(inner, log, txid);
   };
   const auto make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
     const auto page = feeder.replica().read_page(PageNo(1));
@@ -32,15 +31,23 @@ Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket
     return *file;
   };
   LITECLUSTER_FAULT_POINT("promote.fence");
-  auto fence = log::fence_log(context, bucket, appender, {.apply = advance_to, .make_file = make_file});
+  auto fence = log::fence_log(context, bucket, appender, {.apply = advance_to, .make_file = make_file},
+                              std::move(view));
   if (!fence) return fence;
   LITECLUSTER_FAULT_POINT("promote.fenced");
   base::log_info("the log is fenced",
                  {{"epoch", appender.author().epoch.value()}, {"txid", to_string(fence->name.max)}});
   if (feeder.replica().position().txid >= fence->name.max) return fence;
   // When the fence stood already, by an attempt of ours before, the file was not made again.
-  const Status applied = file ? feeder.apply(*fence, file->bytes) : advance_to(context, fence->name.max);
-  if (!applied) return std::unexpected(applied.error());
+  if (file) {
+    if (auto applied = feeder.apply(*fence, file->bytes); !applied) return std::unexpected(applied.error());
+    return fence;
+  }
+  const auto log = log::read_log(context, bucket);
+  if (!log) return std::unexpected(log.error());
+  if (auto applied = feeder.advance_to(context, *log, fence->name.max); !applied) {
+    return std::unexpected(applied.error());
+  }
   return fence;
 }
 
@@ -56,7 +63,7 @@ Result<Promotion> promote(const Context& context, std::unique_ptr<Follower> foll
         watcher.with_view([](const log::LogView& view) { return view.highest_epoch().next(); });
   }
   log::Appender appender(bucket, options.author, base::system_clock(), watcher.read_end());
-  auto fence = fence_with_replica(context, bucket, appender, *feeder);
+  auto fence = fence_with_replica(context, bucket, appender, *feeder, watcher.view());
   if (!fence) return std::unexpected(fence.error().within("promote"));
   const auto position_path = feeder->replica().position_path();
   LITECLUSTER_FAULT_POINT("promote.seal");

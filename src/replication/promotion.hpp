@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include <litecluster/context.hpp>
 #include <litecluster/error.hpp>
@@ -17,6 +18,7 @@
 
 #include "db/replica.hpp"
 #include "log/appender.hpp"
+#include "log/log_view.hpp"
 #include "log/object_bucket.hpp"
 #include "replication/follower.hpp"
 #include "replication/replica_feeder.hpp"
@@ -24,10 +26,11 @@
 namespace litecluster::replication {
 
 /// Brings the feeder's replica to the end of the log, fences the log for the appender's author, and applies
-/// the fence. Returns the fence. Errors: deposed (a newer epoch owns the log); those of log and replica: it
-/// may be tried again.
+/// the fence. `view`: as for log::fence_log(). Returns the fence. Errors: deposed (a newer epoch owns the log);
+/// those of log and replica: it may be tried again.
 [[nodiscard]] Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket& bucket,
-                                                     log::Appender& appender, ReplicaFeeder& feeder);
+                                                     log::Appender& appender, ReplicaFeeder& feeder,
+                                                     std::optional<log::LogView> view = std::nullopt);
 
 struct PromotionOptions {
   /// Epoch 0: one above the highest in the log, for those who hold no election.

@@ -220,6 +220,23 @@ TEST_F(DatabaseRoleTest, AFormerLeaderGoesOnIncrementallyThroughSeveralLaterTerm
   EXPECT_EQ(Node::texts(first.replica()), "one two three");
 }
 
+TEST_F(DatabaseRoleTest, APromotionOfAFollowerDoesNotListTheLog) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  second.start();
+  ASSERT_TRUE(follows_to_the_end(second));
+  const std::size_t listings = bucket_.listings();
+  second.lead(2);
+  second.write("two");
+  second.sync();
+  EXPECT_EQ(bucket_.listings(), listings);
+  EXPECT_EQ(Node::texts(second.database()), "one two");
+}
+
 // The object was stored, but the agent died before it heard so.
 TEST_F(DatabaseRoleTest, WhatTheLogTookWithoutAnAnswerIsNotDiverged) {
   Node first("a", directory_.path(), bucket_);

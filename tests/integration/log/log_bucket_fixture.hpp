@@ -56,7 +56,7 @@ class LogBucketTest : public litecluster::test::NatsTest {
   /// Plays the replica of a new leader by restoring from the log.
   FenceDriver fence_driver(ObjectBucket& bucket, const std::string& file) {
     const std::filesystem::path path = directory_ / file;
-    return {.apply = [&bucket, path](const Context& context, Txid txid) -> Status {
+    return {.apply = [&bucket, path](const Context& context, const LogView&, Txid txid) -> Status {
               const RestoreOptions options{
                   .output = path, .target = RestoreTarget::at(txid), .overwrite = true};
               const auto report = restore(context, bucket, options);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "log/restore.hpp"
 #include "unit/log/log_fixture.hpp"
 
 namespace litecluster::log {
@@ -13,7 +14,7 @@ class FenceTest : public test::LogTest {
  protected:
   /// A driver that plays the replica with the model, which is always at the end of the log.
   FenceDriver driver() {
-    return {.apply = [this](const Context&, Txid txid) -> Status {
+    return {.apply = [this](const Context&, const LogView&, Txid txid) -> Status {
               applied_.push_back(txid);
               return {};
             },
@@ -41,6 +42,27 @@ TEST_F(FenceTest, ChangesNothingInTheDatabase) {
   ASSERT_TRUE(restore_to(RestoreTarget::latest()));
   EXPECT_EQ(restored(), model_.state(Txid(3)));
   EXPECT_EQ(append_next(*old_leader).error().code(), ErrorCode::deposed);
+}
+
+TEST_F(FenceTest, AWatchThatIsBehindCostsAListingAndNothingElse) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 3);
+  const auto behind = read_log(context_, bucket_);
+  ASSERT_TRUE(behind);
+  append_many(*old_leader, 2);
+  const auto leader = make_appender(2, "new");
+  const auto fence = fence_log(context_, bucket_, *leader, driver(), *behind);
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(6)));
+  EXPECT_EQ(applied_, (std::vector<Txid>{Txid(3), Txid(5)}));
+  const std::size_t listings = bucket_.listings();
+  const auto next = make_appender(3, "next");
+  ASSERT_TRUE(fence_log(context_, bucket_, *next, driver(), *read_log(context_, bucket_)));
+  EXPECT_EQ(bucket_.listings(), listings + 1) << "only the one of this test";
+  // A newer epoch that the view does not show is found in time.
+  EXPECT_EQ(fence_log(context_, bucket_, *make_appender(2, "late"), driver(), *behind).error().code(),
+            ErrorCode::deposed);
 }
 
 TEST_F(FenceTest, OfAnEmptyLogIsTheWholeDatabase) {
