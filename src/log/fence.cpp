@@ -63,7 +63,8 @@ Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender&
         return failure(ErrorCode::unavailable, operation, bucket.name(),
                        fmt::format("the listing does not show TXID {} yet", to_string(apply->txid)));
       }
-      if (auto applied = driver.apply(context, *view, end.txid); !applied) return std::unexpected(applied.error());
+      if (auto applied = driver.apply(context, *view, end.txid); !applied)
+        return std::unexpected(applied.error());
       appender.start(end);
       protocol.applied(end);
     } else if (const auto* next = std::get_if<FenceProtocol::Append>(&protocol.action())) {

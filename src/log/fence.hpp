@@ -34,11 +34,11 @@ struct FenceDriver {
 [[nodiscard]] Result<base::Bytes> make_fence_file(Txid txid, std::uint32_t commit, base::ByteView page,
                                                   base::WallTime timestamp, ltx::PageEncoding encoding);
 
-/// Takes possession of the log for the appender's author. Reads the log by listing it, unless `view` is given:
-/// that of a watch that is alive. It may miss the newest objects, since the append finds their names taken
-/// (none is free again before raw_grace_min); then the log is listed. On success the fence stands, the replica
-/// is at the TXID before it, and the appender goes on after it. Errors: deposed; those of the driver and the
-/// bucket. After any other error than deposed it may be tried again.
+/// Takes possession of the log for the appender's author. Reads the log by listing it, unless `view` is
+/// given: that of a watch that is alive. It may miss the newest objects, since the append finds their names
+/// taken (none is free again before raw_grace_min); then the log is listed. On success the fence stands, the
+/// replica is at the TXID before it, and the appender goes on after it. Errors: deposed; those of the driver
+/// and the bucket. After any other error than deposed it may be tried again.
 [[nodiscard]] Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
                                        const FenceDriver& driver, std::optional<LogView> view = std::nullopt);
 

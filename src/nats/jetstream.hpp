@@ -26,6 +26,7 @@ using ServerTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 // Headers of the JetStream protocol.
 inline constexpr const char* message_id_header = "Nats-Msg-Id";
 inline constexpr const char* expected_last_subject_sequence_header = "Nats-Expected-Last-Subject-Sequence";
+inline constexpr const char* expected_last_sequence_header = "Nats-Expected-Last-Sequence";
 inline constexpr const char* expected_last_message_id_header = "Nats-Expected-Last-Msg-Id";
 inline constexpr const char* rollup_header = "Nats-Rollup";
 

@@ -120,13 +120,13 @@ class KeyValue {
 
  private:
   struct Change;
-  KeyValue(JetStream jetstream, std::string bucket, const StreamInfo& info);
+  KeyValue(JetStream jetstream, std::string bucket, const StreamInfo& info, bool expect_end);
 
   [[nodiscard]] static Result<KeyValue> open(const Context& context, const JetStream& jetstream,
                                              const KeyValueOptions& options);
   [[nodiscard]] static Status check_permanent(const StreamInfo& info, std::string_view bucket);
-  [[nodiscard]] static Result<KeyValue> bind(const JetStream& jetstream, std::string_view bucket,
-                                             const StreamInfo& info);
+  [[nodiscard]] static Result<KeyValue> bind(const Context& context, const JetStream& jetstream,
+                                             std::string_view bucket, const StreamInfo& info);
   [[nodiscard]] std::string subject_of(std::string_view key) const;
   [[nodiscard]] Error failed(const Error& error, const Context& outer, std::string_view operation,
                              std::string_view key) const;
@@ -136,6 +136,8 @@ class KeyValue {
   [[nodiscard]] Status check_bucket(const Context& context) const;
   [[nodiscard]] Result<Revision> write(const Context& context, std::string_view operation,
                                        std::string_view key, const Change& change) const;
+  [[nodiscard]] Result<PublishAck> publish(const Context& context, const std::string& subject,
+                                           const Change& change, const Headers& headers) const;
   [[nodiscard]] Result<Revision> find_own(const Context& context, std::string_view key,
                                           std::string_view message_id,
                                           std::optional<Revision> expected) const;
@@ -146,6 +148,8 @@ class KeyValue {
   std::string stream_;
   ServerTime created_{};
   // Shared by copies, so that a bucket that goes back is noticed by all of them.
+  /// The server cannot be trusted with the expected revision of a key alone.
+  bool expect_end_ = false;
   std::shared_ptr<std::atomic<std::uint64_t>> highest_seen_;
 };
 

@@ -26,8 +26,8 @@
 
 #include "base/clock.hpp"
 #include "db/replica.hpp"
-#include "log/object_bucket.hpp"
 #include "log/log_watcher.hpp"
+#include "log/object_bucket.hpp"
 #include "replication/replica_feeder.hpp"
 
 namespace litecluster::replication {

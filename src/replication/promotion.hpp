@@ -26,8 +26,8 @@
 namespace litecluster::replication {
 
 /// Brings the feeder's replica to the end of the log, fences the log for the appender's author, and applies
-/// the fence. `view`: as for log::fence_log(). Returns the fence. Errors: deposed (a newer epoch owns the log);
-/// those of log and replica: it may be tried again.
+/// the fence. `view`: as for log::fence_log(). Returns the fence. Errors: deposed (a newer epoch owns the
+/// log); those of log and replica: it may be tried again.
 [[nodiscard]] Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket& bucket,
                                                      log::Appender& appender, ReplicaFeeder& feeder,
                                                      std::optional<log::LogView> view = std::nullopt);
