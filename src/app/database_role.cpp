@@ -249,6 +249,8 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
   std::optional<log::LogView> view;
   if (watcher_ && watcher_->status()) {
     view = watcher_->view();
+    // A seed comes from a listing, which can be ahead of the watch.
+    if (feeder_ && view->end().txid < feeder_->replica().position().txid) view.reset();
   } else {
     watcher_ = std::make_unique<log::LogWatcher>(bucket_, [] {});
   }

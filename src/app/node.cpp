@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::chrono::milliseconds tick_interval{200};
 constexpr std::chrono::milliseconds step_retry{200};
+/// Members tell their position once a heartbeat, so some lag is only seeming.
+constexpr std::uint64_t successor_lag_max = 5000;
 constexpr std::uint64_t bucket_state_bytes_max = 4096;
 constexpr std::chrono::seconds bucket_check_interval{30};
 constexpr std::chrono::seconds bucket_check_timeout{2};
@@ -249,7 +251,8 @@ void App::Impl::lease_event(const election::LeaseEvent& event) {
     } else if (const auto* lost = std::get_if<election::LostLeadership>(&event)) {
       base::log_warning("term lost", {{"epoch", lost->epoch.value()}, {"reason", to_string(lost->reason)}});
       owes_release_ = lost->reason != election::LossReason::given_back;
-      machine_.lost(lost->epoch, std::string(to_string(lost->reason)));
+      // Given back by the step that releases the lease, which goes on until the record says so.
+      if (owes_release_) machine_.lost(lost->epoch, std::string(to_string(lost->reason)));
     } else if (const auto* duplicate = std::get_if<election::DuplicateNode>(&event)) {
       refused_ = Error(ErrorCode::already_exists, "join cluster", options_.node,
                        "another node of this name is alive (" + to_string(duplicate->other) + ")");
@@ -547,18 +550,34 @@ void App::Impl::stop_everything() {
   hook_runner_.reset();
 }
 
+// Whether handing over to this node would leave the cluster without a leader for long.
+Status App::Impl::check_successor(std::string_view successor) const {
+  const std::string operation = "step down for";
+  for (const Member& member : members_->members()) {
+    if (member.id.node != successor) continue;
+    if (member.health == HealthLevel::critical) {
+      return failure(ErrorCode::failed_precondition, operation, std::string(successor),
+                     "it is not well: " + member.health_reason);
+    }
+    const auto own = database_ ? database_->position() : std::nullopt;
+    const Txid theirs = member.position ? member.position->txid : Txid(0);
+    if (own && own->txid.value() > theirs.value() + successor_lag_max) {
+      return failure(ErrorCode::failed_precondition, operation, std::string(successor),
+                     "it has not caught up: it is at TXID " + to_string(theirs) + ", this node at " +
+                         to_string(own->txid));
+    }
+    return {};
+  }
+  return failure(ErrorCode::not_found, operation, std::string(successor), "no live node has this name");
+}
+
 Status App::Impl::step_down(const Context& context, std::string_view successor) {
   const auto registration = context.on_cancel([this] {
     const base::MutexLock lock(mutex_);
     changed_.notify_all();
   });
   if (!successor.empty() && running_) {
-    bool known = false;
-    for (const Member& member : members_->members()) known = known || member.id.node == successor;
-    if (!known) {
-      return failure(ErrorCode::not_found, "step down for", std::string(successor),
-                     "no live node has this name");
-    }
+    if (auto able = check_successor(successor); !able) return able;
   }
   base::MutexLock lock(mutex_);
   if (machine_.stage() != app::Stage::active && machine_.stage() != app::Stage::promoting) {

@@ -11,16 +11,19 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import statistics
+import subprocess
 import sys
 import time
 
 import network
-from cluster import PROGRAM, NatsServers, Node, litecluster, scratch, wait_until
+from cluster import NATS_SERVER, PROGRAM, NatsServers, Node, litecluster, scratch, wait_until
 from history import Client, Judgement, StandbyReader, check_copies, served_since, settle, silence
 
 NODES = 3
+NATS_ELECTION_SECONDS = 8
 
 
 def children_of(pid):
@@ -113,7 +116,9 @@ def step_down(cluster, old):
 
 def step_down_to(cluster, old):
     target = random.choice([node for node in cluster.nodes if node is not old])
-    litecluster("stepdown", "--cluster", "test", "--nats", cluster.nats.url, "--to", target.name)
+    # Refused as long as that node has not caught up: it may just have come back.
+    wait_until(lambda: litecluster("stepdown", "--cluster", "test", "--nats", cluster.nats.url, "--to", target.name,
+                                   check=False).returncode == 0, 60, f"{old.name} hands over to {target.name}")
     new = cluster.wait_for_successor(old)
     assert new is target, f"{new.name} leads and not {target.name}, which was named"
 
@@ -202,6 +207,8 @@ def nats_server_killed(cluster, old):
     cluster.wait_served(time.monotonic())
     cluster.nats.servers[number].start()
     cluster.nats.wait_for(number)
+    # What comes next shall measure us, and not the elections that NATS holds among its servers.
+    time.sleep(NATS_ELECTION_SECONDS)
 
 
 KINDS = {kind.__name__: kind for kind in
@@ -242,8 +249,18 @@ def table_of(times):
     return "\n".join(lines)
 
 
+def default_kinds():
+    """nats-server 2.9.10 comes back from kill -9 without a part of what it had stored (docs/operations.md)."""
+    version = subprocess.run([NATS_SERVER, "--version"], capture_output=True, text=True, check=True).stdout
+    major, minor = re.search(r"v(\d+)\.(\d+)", version).groups()
+    if (int(major), int(minor)) >= (2, 12):
+        return list(KINDS)
+    print(f"without nats_server_killed, since this is {version.strip()}")
+    return [kind for kind in KINDS if kind != "nats_server_killed"]
+
+
 def order_of(arguments, draw):
-    kinds = arguments.kinds.split(",") if arguments.kinds else list(KINDS)
+    kinds = arguments.kinds.split(",") if arguments.kinds else default_kinds()
     begin, done = time.monotonic(), 0
     while True:
         draw.shuffle(kinds)
