@@ -31,6 +31,7 @@ Database::Implementation::Implementation(DatabaseOptions options, std::unique_pt
                                          Connections connections, std::unique_ptr<ChangeNotifier> notifier)
     : options_(std::move(options)),
       wal_path_(options_.path.string() + "-wal"),
+      index_path_(options_.path.string() + "-shm"),
       state_(std::move(state)),
       connections_(std::move(connections)),
       notifier_(std::move(notifier)),
@@ -160,7 +161,7 @@ std::uint64_t Database::Implementation::uncaptured_bytes() const {
 bool Database::Implementation::changed() const {
   {
     const base::MutexLock lock(mutex_);
-    if (shared_.prepared) return true;
+    if (shared_.waiting) return true;
   }
   return uncaptured_bytes() > 0;
 }

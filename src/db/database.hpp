@@ -87,13 +87,15 @@ struct AttachReport {
   bool content_is_newer = false;
   /// Epoch of the stored state; 0 when nothing is stored or it is not known.
   Epoch stored_epoch{};
+  /// The end of the log that the first capture follows.
+  Txid log_end{};
 };
 
 enum class DatabaseHealth {
   attached,
   replaced,    ///< another file lies under the database's name
   deleted,     ///< no file lies under the database's name
-  wal_lost,    ///< the -wal file was removed or replaced while in use
+  wal_lost,    ///< the -wal or the -shm file was removed or replaced while in use
   wal_broken,  ///< frames are missing or damaged that must be there
 };
 [[nodiscard]] std::string_view to_string(DatabaseHealth health);

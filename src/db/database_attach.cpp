@@ -49,6 +49,9 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
   const auto wal_file = file_status(wal_path_);
   if (!wal_file) return std::unexpected(wal_file.error());
   wal_identity_ = wal_file->identity;
+  const auto index_file = file_status(index_path_);
+  if (!index_file) return std::unexpected(index_file.error());
+  index_identity_ = index_file->identity;
   if (auto same = check_files(); !same) return same;
 
   const auto view = PageView::open(options_.path, options_.busy_timeout);
@@ -79,6 +82,7 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
     if (auto compared = compare(log_end, *stored, *view, context); !compared) return compared;
   }
   publish_position();
+  report_.log_end = waiting_.empty() ? state_->last().txid : state_->last().txid.previous();
   base::log_info("attached to database", {{"path", options_.path.string()},
                                           {"outcome", to_string(report_.outcome)},
                                           {"reason", report_.reason},
@@ -125,6 +129,12 @@ Result<bool> Database::Implementation::find_stored_state(const std::optional<Log
   const std::optional<Txid> txid = log_end ? std::optional(log_end->txid) : acknowledged;
   if (!txid) {
     report_.reason = "nothing was ever acknowledged";
+    return false;
+  }
+  // Ours always carry a checksum. One of the same TXID without it holds what somebody else found to be the
+  // next state, and that need not be the one recorded here.
+  if (log_end && !log_end->checksum && !txid->is_zero()) {
+    report_.reason = "the log ends with an object of another writer, which says nothing of its content";
     return false;
   }
   const auto found = state_->rewind(*txid, log_end ? log_end->checksum : std::nullopt);
@@ -256,7 +266,7 @@ Status Database::Implementation::prepare_difference(const std::shared_ptr<PageVi
                      .salt_second = position_.salts.second};
   auto captured = finish(point, std::move(gathered), changes, std::move(memory), small ? nullptr : view);
   if (!captured) return std::unexpected(captured.error());
-  prepared_ = std::move(*captured);
+  waiting_.push_back(std::move(*captured));
   return {};
 }
 
@@ -284,7 +294,7 @@ Status Database::Implementation::prepare_everything(Txid txid, const std::shared
                      .salt_second = position_.salts.second};
   description.captured_at = base::system_clock().wall_time();
   description.complete = true;
-  prepared_.emplace(description, std::move(pages), base::Bytes(), view);
+  waiting_.emplace_back(description, std::move(pages), base::Bytes(), view);
   return {};
 }
 

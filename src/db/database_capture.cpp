@@ -6,6 +6,7 @@
 // (docs/capture.md). SQLite's count of commits is compared all the same: a commit that we did not see means
 // `wal_broken`, and attaching anew finds the difference by content.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -48,11 +49,17 @@ Status Database::Implementation::check_files() {
   if (database->identity != identity_) {
     return std::unexpected(fail(DatabaseHealth::replaced, "another file was put in its place while in use"));
   }
-  const auto wal = file_status(wal_path_);
-  if (wal && wal->identity == wal_identity_) return {};
-  if (!wal && wal.error().code() != ErrorCode::not_found) return std::unexpected(wal.error());
-  return std::unexpected(
-      fail(DatabaseHealth::wal_lost, "its -wal file was removed or replaced while in use"));
+  // Without the -shm file that all others use, commits would go on unseen: it is where they are announced.
+  for (const auto& [path, identity] :
+       {std::pair(&wal_path_, wal_identity_), {&index_path_, index_identity_}}) {
+    const auto found = file_status(*path);
+    if (found && found->identity == identity) continue;
+    if (!found && found.error().code() != ErrorCode::not_found) return std::unexpected(found.error());
+    return std::unexpected(
+        fail(DatabaseHealth::wal_lost,
+             fmt::format("its {} file was removed or replaced while in use", path->extension().string())));
+  }
+  return {};
 }
 
 void Database::Implementation::publish_position() {
@@ -62,13 +69,21 @@ void Database::Implementation::publish_position() {
   shared_.salts = position_.salts;
   shared_.frame = wal::frames_before(position_.offset, page_size_);
   shared_.statistics.page_count = state_->last().page_count;
-  shared_.prepared = prepared_.has_value();
+  shared_.waiting = !waiting_.empty();
+}
+
+// For what was captured on the way to a failure: it is recorded, so no later capture would hold it again.
+void Database::Implementation::keep(std::vector<CapturedTransaction> captured) {
+  waiting_.insert(waiting_.begin(), std::make_move_iterator(captured.begin()),
+                  std::make_move_iterator(captured.end()));
+  publish_position();
 }
 
 Result<std::optional<CapturedTransaction>> Database::Implementation::capture() {
   if (auto same = check_files(); !same) return std::unexpected(same.error());
-  if (prepared_) {
-    auto first = std::exchange(prepared_, std::nullopt);
+  if (!waiting_.empty()) {
+    std::optional<CapturedTransaction> first = std::move(waiting_.front());
+    waiting_.pop_front();
     publish_position();
     return first;
   }
@@ -314,7 +329,7 @@ Status Database::Implementation::acknowledge(Txid txid, Epoch epoch) {
 
 Result<OpenedSnapshot> Database::Implementation::open_snapshot() {
   if (auto same = check_files(); !same) return std::unexpected(same.error());
-  if (prepared_ || uncaptured_bytes() > options_.capture_bytes_max) {
+  if (!waiting_.empty() || uncaptured_bytes() > options_.capture_bytes_max) {
     return failure(ErrorCode::failed_precondition, "open snapshot", options_.path.string(),
                    "too much is not captured yet: capture() first");
   }
@@ -324,6 +339,8 @@ Result<OpenedSnapshot> Database::Implementation::open_snapshot() {
   if (!captured) return std::unexpected(captured.error());
   const CapturePoint& last = state_->last();
   if (last.page_count != (*view)->page_count()) {
+    if (*captured) waiting_.push_back(std::move(**captured));
+    publish_position();
     return failure(ErrorCode::failed_precondition, "open snapshot", options_.path.string(),
                    "too much is not captured yet: capture() first");
   }

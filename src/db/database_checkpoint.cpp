@@ -175,14 +175,27 @@ void Database::Implementation::describe(CheckpointReport& report) {
 
 Result<CheckpointReport> Database::Implementation::checkpoint() {
   CheckpointReport report;
+  if (auto done = run_checkpoint(report); !done) {
+    keep(std::move(report.captured));
+    return std::unexpected(done.error());
+  }
+  describe(report);
+  return report;
+}
+
+Status Database::Implementation::run_checkpoint(CheckpointReport& report) {
   const auto drained = drain(report);
   if (!drained) return std::unexpected(drained.error());
   // The frames that are about to be overwritten are one proof of what the log has, the journal is the other.
-  if (auto synced = state_->sync(); !synced) return std::unexpected(synced.error());
+  if (auto synced = state_->sync(); !synced) return synced;
   const auto header = connections_.worker.header();
   if (!header) return std::unexpected(header.error());
   report.restarts = *drained && header->frame_max == 0;
   for (int round = 0; report.obstacle.empty() && !report.restarts && round < rounds_max; ++round) {
+    if (LITECLUSTER_FAULT_REQUESTED("checkpoint.full_disk")) {
+      return failure(ErrorCode::resource_exhausted, "checkpoint", options_.path.string(),
+                     "no space (by a test)");
+    }
     const auto moved = move_pin(report);
     if (!moved) return std::unexpected(moved.error());
     if (!report.obstacle.empty()) break;
@@ -199,11 +212,8 @@ Result<CheckpointReport> Database::Implementation::checkpoint() {
       break;
     }
   }
-  if (report.obstacle.empty() && !report.restarts) {
-    if (auto copied = copy_under_barrier(report); !copied) return std::unexpected(copied.error());
-  }
-  describe(report);
-  return report;
+  if (report.obstacle.empty() && !report.restarts) return copy_under_barrier(report);
+  return {};
 }
 
 }  // namespace litecluster::db

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,7 +64,7 @@ class Database::Implementation {
     Txid acknowledged;
     wal::Salts salts;
     std::uint32_t frame = 0;  // captured up to this one
-    bool prepared = false;    // attach() found something that was not handed out yet
+    bool waiting = false;     // something was captured and not handed out yet
     DatabaseHealth health = DatabaseHealth::attached;
     DatabaseStatistics statistics;
   };
@@ -105,8 +106,10 @@ class Database::Implementation {
                                                    std::shared_ptr<PageView> view);
   [[nodiscard]] Error fail(DatabaseHealth health, std::string reason);
   void publish_position();
+  void keep(std::vector<CapturedTransaction> captured);
 
   // database_checkpoint.cpp
+  [[nodiscard]] Status run_checkpoint(CheckpointReport& report);
   [[nodiscard]] Result<bool> drain(CheckpointReport& report);
   [[nodiscard]] Result<PinnedState> move_pin(CheckpointReport& report);
   [[nodiscard]] Status take_barrier();
@@ -118,12 +121,14 @@ class Database::Implementation {
 
   DatabaseOptions options_;
   std::filesystem::path wal_path_;
+  std::filesystem::path index_path_;
   std::unique_ptr<CaptureState> state_;
   Connections connections_;
   std::unique_ptr<ChangeNotifier> notifier_;
   std::size_t active_pin_ = 0;
   FileIdentity identity_;
   FileIdentity wal_identity_;
+  FileIdentity index_identity_;
   std::uint32_t page_size_ = 0;
 
   wal::Position position_;                     // captured up to here
@@ -131,7 +136,8 @@ class Database::Implementation {
   std::optional<std::uint32_t> change_count_;  // SQLite's counter at the last point where it was compared
   std::uint64_t commits_since_ = 0;            // commits captured since then
 
-  std::optional<CapturedTransaction> prepared_;  // found by attach(), to be handed out first
+  // Recorded and not handed out yet: what attach() found, or what was captured on the way to a failure.
+  std::deque<CapturedTransaction> waiting_;
   AttachReport report_;
   CheckpointPolicy policy_;
   WakeSchedule wake_;  // of the thread in wait_for_change()

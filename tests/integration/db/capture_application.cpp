@@ -1,9 +1,11 @@
 // Programs that the capture tests run as processes of their own.
 //
-//   writer DB SEED COMMITS AUTOCHECKPOINT   random transactions on table t; ends after COMMITS, or when
-//   killed checkpointer DB MODE MICROSECONDS       PASSIVE, FULL, RESTART or TRUNCATE, again and again reader
-//   DB MICROSECONDS                  read transactions of that length agent DB LOG ROUNDS captures into files
-//   LOG/<txid>.ltx until it is idle ROUNDS times
+//   writer DB SEED COMMITS AUTOCHECKPOINT: random transactions on table t, and on the ledger of it if there
+//   is one;
+//     ends after COMMITS, or when killed
+//   checkpointer DB MODE MICROSECONDS: PASSIVE, FULL, RESTART or TRUNCATE, again and again
+//   reader DB MICROSECONDS: read transactions of that length
+//   agent DB LOG ROUNDS FRAMES: captures into files LOG/<txid>.ltx until it is idle ROUNDS times
 #include <signal.h>
 #include <sqlite3.h>
 
@@ -47,9 +49,16 @@ std::string blob(std::mt19937& random, unsigned size_max) {
   return fmt::format("hex(randomblob({}))", 1 + random() % size_max);
 }
 
+// Says in the same transaction what table t holds now.
+constexpr std::string_view ledger =
+    "UPDATE ledger SET commits = commits + 1, bytes = (SELECT coalesce(sum(length(x)), 0) FROM t);";
+
 int write(const std::string& path, unsigned seed, int commits, const std::string& autocheckpoint) {
   Connection connection = open(path);
   run(connection, "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = " + autocheckpoint);
+  const auto found = connection.query_integer("SELECT count(*) FROM sqlite_schema WHERE name = 'ledger'");
+  if (!found) give_up(found.error().message());
+  const bool keeps_ledger = found->value_or(0) == 1;
   std::mt19937 random(seed);
   for (int commit = 0; commit < commits; ++commit) {
     std::string sql = "BEGIN IMMEDIATE;";
@@ -66,6 +75,7 @@ int write(const std::string& path, unsigned seed, int commits, const std::string
         default: sql += fmt::format("DELETE FROM t WHERE id % 61 = {};", random() % 61); break;
       }
     }
+    if (keeps_ledger) sql += ledger;
     sql += random() % 20 == 0 ? "ROLLBACK;" : "COMMIT;";
     run(connection, sql);
     if (random() % 400 == 0) run(connection, "VACUUM");

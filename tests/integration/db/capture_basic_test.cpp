@@ -81,7 +81,7 @@ TEST_F(Capture, CanBeSwitchedToWalModeWhenAllowed) {
   EXPECT_EQ(shadow_.check(digest_of_t), application.ask(digest_of_t));
 }
 
-TEST_F(Capture, SeesAWriteAfterIdlenessAlthoughTheWalDoesNotGrow) {
+TEST_F(Capture, Scenario6SeesAWriteAfterIdlenessAlthoughTheWalDoesNotGrow) {
   Application application(options_.path, wal_setup + table + insert_rows(400, 900));
   const auto database = attach(options_);
   follow(*database, shadow_);
@@ -151,7 +151,7 @@ TEST_F(Capture, DoesNotTakeATransactionThatIsRolledBack) {
   EXPECT_EQ(shadow_.check(digest_of_t), application.ask(digest_of_t));
 }
 
-TEST_F(Capture, FollowsGrowthVacuumAndRegrowth) {
+TEST_F(Capture, Scenario7FollowsGrowthVacuumAndRegrowth) {
   for (const int auto_vacuum : {0, 1, 2}) {
     SCOPED_TRACE(auto_vacuum);
     options_.path = directory_ / ("vacuum" + std::to_string(auto_vacuum) + ".db");
@@ -179,7 +179,7 @@ TEST_F(Capture, FollowsGrowthVacuumAndRegrowth) {
   }
 }
 
-TEST_F(Capture, WorksWithEveryPageSize) {
+TEST_F(Capture, Scenario8WorksWithEveryPageSize) {
   for (int page_size = 512; page_size <= 65536; page_size *= 2) {
     SCOPED_TRACE(page_size);
     options_.path = directory_ / ("size" + std::to_string(page_size) + ".db");
@@ -225,7 +225,7 @@ TEST_F(Capture, MergesCommitsAndCutsLargeBatchesAtACommit) {
   EXPECT_EQ(shadow_.check(digest_of_t), application.ask(digest_of_t));
 }
 
-TEST_F(Capture, LeavesOutTheLockPage) {
+TEST_F(Capture, Scenario8LeavesOutTheLockPage) {
   // It lies at 1 GiB. Up to shortly before, the file is made of one cheap blob after the other.
   Application application(options_.path,
                           "PRAGMA page_size = 65536; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" +

@@ -202,6 +202,16 @@ inline LogEnd end_of(const Shadow& shadow) {
   return {.txid = shadow.position().txid, .checksum = shadow.position().checksum, .epoch = Epoch(1)};
 }
 
+/// A table that says in each transaction what table t holds, so that any state can be asked whether it is
+/// one.
+inline const std::string ledger_table =
+    "CREATE TABLE ledger(commits INTEGER, bytes INTEGER); INSERT INTO ledger VALUES(0, 0);";
+/// "ok <commits>", or what is wrong.
+inline const std::string ledger_check =
+    "SELECT CASE WHEN bytes = (SELECT coalesce(sum(length(x)), 0) FROM t) THEN 'ok ' || commits ELSE 'torn' "
+    "END "
+    "FROM ledger";
+
 /// A query whose answer names the whole content of table t.
 inline const std::string digest_of_t =
     "SELECT count(*) || '/' || coalesce(sum(length(x)), 0) || '/' || coalesce(sum(unicode(substr(x, 1 + id % "

@@ -120,6 +120,14 @@ TEST_F(CaptureInterference, RemovedWalIsNoticed) {
   expect(DatabaseHealth::wal_lost);
 }
 
+// Programs that open the database afterwards agree on commits in a new -shm file, where we would never see
+// them.
+TEST_F(CaptureInterference, RemovedSharedMemoryIsNoticed) {
+  std::filesystem::remove(options_.path.string() + "-shm");
+  EXPECT_FALSE(database_->wait_for_change(Context::background().with_timeout(std::chrono::seconds(30))));
+  expect(DatabaseHealth::wal_lost);
+}
+
 TEST_F(CaptureInterference, TruncatedWalIsNoticed) {
   application_->run("INSERT INTO t(x) VALUES('y')");
   std::filesystem::resize_file(options_.path.string() + "-wal", 100);

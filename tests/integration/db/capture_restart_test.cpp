@@ -58,7 +58,7 @@ TEST_F(CaptureRestart, SendsNothingWhenNothingHappened) {
   EXPECT_EQ(shadow_.position(), before);
 }
 
-TEST_F(CaptureRestart, SendsJustTheChangedPagesAfterTheApplicationCheckpointedAndWentOn) {
+TEST_F(CaptureRestart, Scenario5SendsJustTheChangedPagesAfterTheApplicationCheckpointedAndWentOn) {
   for (int round = 0; round < 5; ++round) {
     application_->run("UPDATE t SET x = 'away' WHERE id = " + std::to_string(100 * round + 1));
     ASSERT_EQ(application_->checkpoint(SQLITE_CHECKPOINT_TRUNCATE), SQLITE_OK);
@@ -142,6 +142,19 @@ TEST_F(CaptureRestart, KnowsACaptureThatTheLogGotWithoutOurHearingOfIt) {
   EXPECT_EQ(shadow_.position(), before);
 }
 
+TEST_F(CaptureRestart, DoesNotBelieveAnObjectOfAnotherWriterToBeItsOwn) {
+  {
+    const auto database = attach(options_, end_of(shadow_));
+    application_->run(insert_rows(1));
+    ASSERT_TRUE(database->capture().value());  // recorded, and never appended
+  }
+  // Meanwhile Litestream took over, and wrote something else under the same TXID.
+  const auto database =
+      attach(options_, LogEnd{.txid = shadow_.position().txid.next(), .checksum = {}, .epoch = {}});
+  ASSERT_NE(database, nullptr);
+  EXPECT_EQ(database->attach_report().outcome, AttachOutcome::complete);
+}
+
 TEST_F(CaptureRestart, RefusesALogThatWentBack) {
   const auto refused = Database::attach(options_, LogEnd{});
   ASSERT_FALSE(refused);
@@ -179,7 +192,7 @@ TEST_F(CaptureRestart, AttachesOnlyOnce) {
 
 // An agent of its own process is killed at one place after the other, while the application goes on; it
 // starts again each time. In the end the log has no gap and leads to the very database.
-TEST(CaptureKilled, LogHasNoGapAndLeadsToTheDatabaseWhereverTheAgentDies) {
+TEST(Scenario4Killed, LogHasNoGapAndLeadsToTheDatabaseWhereverTheAgentDies) {
   const test::TemporaryDirectory directory;
   const std::string path = (directory / "app.db").string();
   const auto log_directory = directory / "log";

@@ -1,4 +1,4 @@
-// Scenario: a snapshot of a database under writes and checkpoints is the state at exactly its TXID.
+// Scenario 3: a snapshot of a database under writes and checkpoints is the state at exactly its TXID.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -9,7 +9,7 @@
 namespace litecluster::db {
 namespace {
 
-TEST(CaptureSnapshot, IsTheStateAtExactlyItsTxidWhileWritersGoOn) {
+TEST(Scenario3Snapshot, IsTheStateAtExactlyItsTxidWhileWritersGoOn) {
   const test::TemporaryDirectory directory;
   const std::string path = (directory / "app.db").string();
   {
