@@ -25,6 +25,8 @@ constexpr std::string_view operation = "get object";
 // Above this a consumer costs less than single requests.
 constexpr std::uint64_t direct_chunks_max = 16;
 constexpr std::uint64_t direct_bytes_max = std::uint64_t{4} << 20U;
+// Times that an object is asked for, each waiting as long as an answer may take.
+constexpr int unanswered_max = 10;
 
 std::unexpected<Error> bad(ErrorCode code, const ObjectInfo& info, std::string reason) {
   return failure(code, std::string(operation), info.name, std::move(reason));
@@ -175,8 +177,12 @@ class DirectFetch {
     for (auto& sent : pending_) {
       if (!sent) return std::unexpected(sent.error());
       auto chunk = sent->wait(context);
-      // Not where they were expected to be: look properly.
-      if (!chunk && chunk.error().code() == ErrorCode::not_found) return by_consumer(context);
+      // Not where they were expected to be: look properly. Not here in time: the link is slow, and what was
+      // asked for at once came in turn.
+      if (!chunk &&
+          (chunk.error().code() == ErrorCode::not_found || chunk.error().code() == ErrorCode::unavailable)) {
+        return by_consumer(context);
+      }
       if (!chunk) return std::unexpected(store_.explain(context, chunk.error()));
       if (chunk->sequence <= last) return by_consumer(context);
       last = chunk->sequence;
@@ -190,13 +196,19 @@ class DirectFetch {
 
  private:
   Result<base::Bytes> by_consumer(const Context& context) {
-    base::Bytes bytes;
-    auto status = read_by_consumer(store_, context, info_, [&bytes](base::ByteView part) -> Status {
-      base::append_bytes(bytes, part);
-      return {};
-    });
-    if (!status) return std::unexpected(status.error());
-    return bytes;
+    for (int attempt = 1;; ++attempt) {
+      base::Bytes bytes;
+      auto status = read_by_consumer(store_, context, info_, [&bytes](base::ByteView part) -> Status {
+        base::append_bytes(bytes, part);
+        return {};
+      });
+      if (status) return bytes;
+      // What was asked for before may still be on its way to us, and keep the answer from coming in time.
+      const bool waits = status.error().code() == ErrorCode::unavailable && !context.done();
+      if (!waits || attempt == unanswered_max) {
+        return std::unexpected(store_.explain(context, status.error()));
+      }
+    }
   }
 
   const JetStreamObjectStore& store_;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <list>
@@ -49,6 +50,8 @@ class TcpProxy {
   void accept_again() { refuse_ = false; }
   /// Breaks all connections once this many bytes have gone to the server; 0: never.
   void cut_after(std::uint64_t bytes) { cut_after_ = bytes; }
+  /// What the server sends arrives at this rate; 0: as fast as it can.
+  void limit_bytes_per_second(std::uint64_t rate) { rate_ = rate; }
   [[nodiscard]] std::uint64_t bytes_to_server() const { return bytes_to_server_; }
 
  private:
@@ -90,6 +93,9 @@ class TcpProxy {
     const ssize_t count = ::recv(from, buffer.data(), buffer.size(), 0);
     if (count <= 0) return false;
     if (from_server && lose_answers_) return true;
+    if (const std::uint64_t rate = rate_; from_server && rate != 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(count * 1'000'000 / static_cast<ssize_t>(rate)));
+    }
     auto size = static_cast<std::size_t>(count);
     bool last = false;
     if (!from_server) {
@@ -136,6 +142,7 @@ class TcpProxy {
   std::atomic<bool> refuse_{false};
   std::atomic<bool> cut_{false};
   std::atomic<std::uint64_t> cut_after_{0};
+  std::atomic<std::uint64_t> rate_{0};
   std::atomic<std::uint64_t> bytes_to_server_{0};
   std::list<Pair> pairs_;
   std::jthread thread_;
