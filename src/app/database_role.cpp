@@ -14,6 +14,7 @@
 #include "log/restore.hpp"
 #include "ltx/encoder.hpp"
 #include "ltx/stream.hpp"
+#include "replication/database_fence.hpp"
 #include "replication/promotion.hpp"
 #include "replication/session_options.hpp"
 
@@ -254,7 +255,7 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
   } else {
     watcher_ = std::make_unique<log::LogWatcher>(bucket_, [] {});
   }
-  appender_ = std::make_unique<log::Appender>(bucket_, author, base::system_clock(), watcher_->read_end());
+  appender_ = std::make_unique<log::Appender>(bucket_, author, watcher_->read_end());
   if (!in_place_ && feeder_->replica().state() == db::ReplicaState::empty) {
     // The log was empty when we caught up: this is the first leader of a new cluster.
     const auto end = log_end(context);
@@ -275,28 +276,16 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
     fence_ = db::LogEnd{.txid = fenced->name.max, .checksum = fenced->checksum, .epoch = epoch};
     return {};
   }
-  std::optional<log::FenceFile> file;
-  log::FenceDriver driver;
-  driver.apply = [this](const Context&, const log::LogView&, Txid txid) -> Status {
-    if (database_->acknowledged() == txid) return {};
-    return failure(ErrorCode::conflict, "fence", "TXID " + to_string(txid),
-                   "somebody else appended meanwhile");
-  };
-  driver.make_file = [&](const Context& inner, Txid) -> Result<log::FenceFile> {
-    if (file) return *file;
-    const auto captured = database_->capture_fence();
-    if (!captured) return std::unexpected(captured.error());
-    log::FenceFile made{.bytes = {}, .checksum = captured->position().checksum};
-    ltx::Encoder encoder;
-    ltx::BytesSink sink(made.bytes);
-    if (const auto encoded = captured->encode(encoder, sink, inner); !encoded) {
-      return std::unexpected(encoded.error());
-    }
-    file = made;
-    return made;
-  };
+  const db::AttachReport& attached = database_->attach_report();
+  if (attached.outcome == db::AttachOutcome::complete && !attached.log_end.is_zero()) {
+    return failure(ErrorCode::conflict, "fence", text_of(options_.sqlite.path),
+                   "it cannot be proven to follow from the log's end: " + attached.reason);
+  }
+  const auto options = replication::leader_session_options(options_.sqlite, options_.node);
+  replication::DatabaseFence fence(*database_, options.publisher.encoding,
+                                   options.publisher.outbox.directory);
   LITECLUSTER_FAULT_POINT("promote.fence");
-  const auto fenced = log::fence_log(context, bucket_, *appender_, driver, std::move(view));
+  const auto fenced = log::fence_log(context, bucket_, *appender_, fence.driver(), std::move(view));
   if (!fenced) return std::unexpected(fenced.error());
   watcher_->add(*fenced);
   LITECLUSTER_FAULT_POINT("promote.fenced");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <utility>
 
 #include "base/logging.hpp"
@@ -24,26 +25,20 @@ ReadEnd read_end_by_listing(ObjectBucket& bucket) {
   };
 }
 
-Appender::Appender(ObjectBucket& bucket, Author author, const base::Clock& clock, ReadEnd read_end,
-                   AppenderOptions options)
-    : bucket_(bucket),
-      author_(std::move(author)),
-      clock_(clock),
-      read_end_(std::move(read_end)),
-      options_(options) {}
+Appender::Appender(ObjectBucket& bucket, Author author, ReadEnd read_end)
+    : bucket_(bucket), author_(std::move(author)), read_end_(std::move(read_end)) {}
 
 void Appender::start(const LogEnd& end) {
   started_ = true;
   end_ = end.txid;
   fenced_ = end.author == author_;
-  trusted_at_ = clock_.boot_time();
   sequence_ = Revision();
   unresolved_.reset();
 }
 
-Result<Object> Appender::append(const Context& context, base::ByteView bytes,
+Result<Object> Appender::append(const Context& context, const Payload& payload,
                                 std::optional<Checksum> checksum) {
-  auto outcome = try_append(context, bytes, checksum);
+  auto outcome = try_append(context, payload, checksum);
   if (!outcome) return std::unexpected(outcome.error());
   if (const auto* taken = std::get_if<Taken>(&*outcome)) {
     return std::unexpected(depose(taken->by.name, taken->by.author));
@@ -51,9 +46,9 @@ Result<Object> Appender::append(const Context& context, base::ByteView bytes,
   return std::get<Object>(std::move(*outcome));
 }
 
-Result<Appender::Outcome> Appender::append_fence(const Context& context, base::ByteView bytes,
+Result<Appender::Outcome> Appender::append_fence(const Context& context, const Payload& payload,
                                                  std::optional<Checksum> checksum) {
-  auto outcome = try_append(context, bytes, checksum);
+  auto outcome = try_append(context, payload, checksum);
   if (!outcome) return outcome;
   if (const auto* taken = std::get_if<Taken>(&*outcome)) {
     unresolved_.reset();
@@ -66,9 +61,12 @@ Result<Appender::Outcome> Appender::append_fence(const Context& context, base::B
   return outcome;
 }
 
-Result<NewObject> Appender::describe(base::ByteView bytes, std::optional<Checksum> checksum) const {
+Result<NewObject> Appender::describe(const Payload& payload, std::optional<Checksum> checksum) const {
   const ObjectName name = ObjectName::raw(end_.next());
-  const auto header = ltx::parse_header(bytes, to_string(name));
+  std::array<std::byte, ltx::header_size> head{};
+  const auto count = payload.read(0, head);
+  if (!count) return std::unexpected(count.error());
+  const auto header = ltx::parse_header(base::ByteView(head).first(*count), to_string(name));
   if (!header) {
     return failure(ErrorCode::invalid_argument, operation, to_string(name), header.error().reason());
   }
@@ -80,29 +78,29 @@ Result<NewObject> Appender::describe(base::ByteView bytes, std::optional<Checksu
   return NewObject{name, header->timestamp, author_, checksum};
 }
 
-Result<Appender::Outcome> Appender::try_append(const Context& context, base::ByteView bytes,
+Result<Appender::Outcome> Appender::try_append(const Context& context, const Payload& payload,
                                                std::optional<Checksum> checksum) {
   if (ended_) return std::unexpected(*ended_);
   if (!started_) {
     return failure(ErrorCode::failed_precondition, operation, bucket_.name(), "its end was not read yet");
   }
-  const auto object = describe(bytes, checksum);
+  const auto object = describe(payload, checksum);
   if (!object) return std::unexpected(object.error());
-  const auto digest = base::sha256(bytes);
-  if (unresolved_ && *unresolved_ != digest) {
+  const auto digest = payload.digest();
+  if (!digest) return std::unexpected(digest.error());
+  if (unresolved_ && *unresolved_ != *digest) {
     return failure(ErrorCode::failed_precondition, operation, to_string(object->name),
                    "an earlier attempt with other bytes may still be stored; it has to be repeated first");
   }
-  unresolved_ = digest;
-  return put(context, *object, bytes);
+  unresolved_ = *digest;
+  return put(context, *object, payload);
 }
 
 Result<Appender::Outcome> Appender::put(const Context& context, const NewObject& object,
-                                        base::ByteView bytes) {
+                                        const Payload& payload) {
   for (int attempt = 1; attempt <= attempts_max; ++attempt) {
-    const base::BootTime tried_at = clock_.boot_time();
-    auto stored = bucket_.put(context, object, bytes);
-    if (stored) return settle(context, std::move(*stored), tried_at);
+    auto stored = payload.put(context, bucket_, object);
+    if (stored) return settle(context, std::move(*stored));
     if (stored.error().code() != ErrorCode::already_exists) {
       return std::unexpected(stored.error().within(operation, to_string(object.name)));
     }
@@ -112,7 +110,7 @@ Result<Appender::Outcome> Appender::put(const Context& context, const NewObject&
       if (taken.error().code() == ErrorCode::not_found) continue;
       return std::unexpected(taken.error());
     }
-    if (is_ours(*taken, *unresolved_)) return settle(context, std::move(*taken), tried_at);
+    if (is_ours(*taken, *unresolved_)) return settle(context, std::move(*taken));
     if (!is_behind_fence(*taken)) return Taken{std::move(*taken)};
     base::log_warning("removing a stale object from the log",
                       {{"object", to_string(taken->name)}, {"author", to_string(*taken->author)}});
@@ -141,14 +139,14 @@ bool Appender::is_behind_fence(const Object& object) const {
   return fenced_ && object.author && object.author->epoch < author_.epoch;
 }
 
-Result<Appender::Outcome> Appender::settle(const Context& context, Object object, base::BootTime tried_at) {
+Result<Appender::Outcome> Appender::settle(const Context& context, Object object) {
   const std::uint64_t sequence_min = sequence_.value() + object.chunks + 1;
   if (object.sequence.value() < sequence_min && !sequence_.is_zero())
     return std::unexpected(went_back(object));
   const bool follows_ours = !sequence_.is_zero() && object.sequence.value() == sequence_min;
-  const bool is_recent = clock_.boot_time() - trusted_at_ <= options_.trust_max;
-  if (!follows_ours && !is_recent) {
+  if (!follows_ours) {
     if (auto proven = prove(context, object); !proven) {
+      // The object is left where it is: if the newer leader came after it, it is history.
       if (proven.error().code() == ErrorCode::deposed) ended_ = proven.error();
       return std::unexpected(proven.error());
     }
@@ -156,7 +154,6 @@ Result<Appender::Outcome> Appender::settle(const Context& context, Object object
   end_ = object.name.max;
   fenced_ = true;
   sequence_ = object.sequence;
-  trusted_at_ = tried_at;
   unresolved_.reset();
   return object;
 }

@@ -15,10 +15,10 @@
 // free" does not prove "nobody wrote there": a leader that slept through a newer leader's whole reign could
 // create the TXID that was its next. So an acknowledgement counts only when it is proven that no newer leader
 // can have come and gone since the last one that counted, by one of
-//   * sequence: our messages follow our previous ones immediately, so nobody else published anything; or
-//   * time: less than `trust_max`, well below the smallest grace, has passed (on CLOCK_BOOTTIME, which counts
-//     suspension), so nothing written in between can have been purged; or
+//   * sequence: our messages follow our previous ones immediately, so nobody published anything in between;
+//   or
 //   * reading: the end of the log, read afterwards, is the object just written.
+// No clock takes part: a virtual machine that its host has paused for an hour does not know of it.
 //
 // A server that lost its newest messages (disks that lie, a majority restored from an older state) goes on
 // with lower sequences. Our messages are published after the acknowledgement of the previous object, so a
@@ -33,10 +33,10 @@
 #include <litecluster/error.hpp>
 #include <litecluster/types.hpp>
 
-#include "base/clock.hpp"
+#include "base/sha256.hpp"
 #include "log/log_view.hpp"
 #include "log/object_bucket.hpp"
-#include "log/retention.hpp"
+#include "log/payload.hpp"
 
 namespace litecluster::log {
 
@@ -46,11 +46,7 @@ using ReadEnd = std::function<Result<LogEnd>(const Context&, Revision)>;
 /// Lists the bucket. LogWatcher::read_end() is cheaper where a watcher runs.
 [[nodiscard]] ReadEnd read_end_by_listing(ObjectBucket& bucket);
 
-struct AppenderOptions {
-  base::Duration trust_max = raw_grace_min / 2;
-};
-
-/// Not thread-safe. `bucket` and `clock` outlive it.
+/// Not thread-safe. `bucket` outlives it.
 class Appender {
  public:
   /// What became of an attempt that may be the first of its epoch.
@@ -59,8 +55,7 @@ class Appender {
   };
   using Outcome = std::variant<Object, Taken>;
 
-  Appender(ObjectBucket& bucket, Author author, const base::Clock& clock, ReadEnd read_end,
-           AppenderOptions options = {});
+  Appender(ObjectBucket& bucket, Author author, ReadEnd read_end);
 
   /// Says where the log ends, as read now. Needed before the first append. Forgets an unresolved one.
   void start(const LogEnd& end);
@@ -72,11 +67,11 @@ class Appender {
   ///   failed_precondition: the outcome of other bytes under this TXID is still unknown, or start() is
   ///   missing; unavailable, deadline_exceeded, cancelled: call again with the same bytes;
   ///   resource_exhausted: the bucket is full; call again with the same bytes.
-  [[nodiscard]] Result<Object> append(const Context& context, base::ByteView bytes,
+  [[nodiscard]] Result<Object> append(const Context& context, const Payload& payload,
                                       std::optional<Checksum> checksum);
 
   /// The same for a fence: a name taken by an older epoch or by Litestream is no error.
-  [[nodiscard]] Result<Outcome> append_fence(const Context& context, base::ByteView bytes,
+  [[nodiscard]] Result<Outcome> append_fence(const Context& context, const Payload& payload,
                                              std::optional<Checksum> checksum);
 
   /// The last TXID that is known to be in the log.
@@ -86,29 +81,25 @@ class Appender {
   [[nodiscard]] const Author& author() const { return author_; }
 
  private:
-  [[nodiscard]] Result<NewObject> describe(base::ByteView bytes, std::optional<Checksum> checksum) const;
-  [[nodiscard]] Result<Outcome> try_append(const Context& context, base::ByteView bytes,
+  [[nodiscard]] Result<NewObject> describe(const Payload& payload, std::optional<Checksum> checksum) const;
+  [[nodiscard]] Result<Outcome> try_append(const Context& context, const Payload& payload,
                                            std::optional<Checksum> checksum);
-  [[nodiscard]] Result<Outcome> put(const Context& context, const NewObject& object, base::ByteView bytes);
+  [[nodiscard]] Result<Outcome> put(const Context& context, const NewObject& object, const Payload& payload);
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
   [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
   [[nodiscard]] bool is_behind_fence(const Object& object) const;
-  [[nodiscard]] Result<Outcome> settle(const Context& context, Object object, base::BootTime tried_at);
+  [[nodiscard]] Result<Outcome> settle(const Context& context, Object object);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);
   [[nodiscard]] Error went_back(const Object& object);
 
   ObjectBucket& bucket_;
   Author author_;
-  const base::Clock& clock_;
   ReadEnd read_end_;
-  AppenderOptions options_;
   bool started_ = false;
   Txid end_;
   /// The last object in the log is ours, so the epoch's fence stands.
   bool fenced_ = false;
-  /// Before the last attempt that counted was sent, or start().
-  base::BootTime trusted_at_{};
   /// Sequence of our last object; 0 before the first.
   Revision sequence_;
   std::optional<base::Sha256Digest> unresolved_;

@@ -11,13 +11,14 @@
 #include "log/appender.hpp"
 #include "log/fence_protocol.hpp"
 #include "log/log_view.hpp"
+#include "log/payload.hpp"
 #include "ltx/format.hpp"
 
 namespace litecluster::log {
 
 /// A file to append, and the checksum of the database after it.
 struct FenceFile {
-  base::Bytes bytes;
+  Payload payload;
   std::optional<Checksum> checksum;
 };
 
@@ -36,9 +37,9 @@ struct FenceDriver {
 
 /// Takes possession of the log for the appender's author. Reads the log by listing it, unless `view` is
 /// given: that of a watch that is alive. It may miss the newest objects, since the append finds their names
-/// taken (none is free again before raw_grace_min); then the log is listed. On success the fence stands, the
-/// replica is at the TXID before it, and the appender goes on after it. Errors: deposed; those of the driver
-/// and the bucket. After any other error than deposed it may be tried again.
+/// taken, or free again and then no proof (appender.hpp); then the log is listed. On success the fence
+/// stands, the replica is at the TXID before it, and the appender goes on after it. Errors: deposed; those of
+/// the driver and the bucket. After any other error than deposed it may be tried again.
 [[nodiscard]] Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender& appender,
                                        const FenceDriver& driver, std::optional<LogView> view = std::nullopt);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/backoff.hpp"
 #include "base/logging.hpp"
@@ -90,6 +91,18 @@ void LogWatcher::apply(const BucketEvent& event, bool initial_done) {
   }
   changed_.notify_all();
   tell();
+  const base::MutexLock lock(callback_mutex_);
+  if (on_object_ && !event.deleted) on_object_(event.object);
+}
+
+void LogWatcher::on_object(OnObject callback) {
+  const base::MutexLock lock(callback_mutex_);
+  on_object_ = std::move(callback);
+  if (!on_object_) return;
+  const LogView known = view();
+  for (int level = 0; level < level_count; ++level) {
+    for (const auto& [name, object] : known.level(level)) on_object_(object);
+  }
 }
 
 void LogWatcher::note_initial_done(bool initial_done) {

@@ -51,6 +51,12 @@ class LogWatcher {
   /// The highest sequence that the watch has delivered.
   [[nodiscard]] Revision seen() const;
 
+  using OnObject = std::function<void(const Object&)>;
+  /// From now on called for each object that is seen, after the view knows it, in the watcher's thread; and
+  /// at once for those of the view, in the caller's. Empty: no longer; it has ended when this returns. It
+  /// must not call on_object().
+  void on_object(OnObject callback);
+
   /// An object that was just written or found missing, before the watch says so.
   void add(const Object& object);
   void forget(const ObjectName& name);
@@ -77,6 +83,8 @@ class LogWatcher {
   ObjectBucket& bucket_;
   base::Mutex listener_mutex_;
   OnChange on_change_ LITECLUSTER_GUARDED_BY(listener_mutex_);
+  base::Mutex callback_mutex_;
+  OnObject on_object_ LITECLUSTER_GUARDED_BY(callback_mutex_);
   Context context_ = Context::background().with_cancel();
   mutable base::Mutex mutex_;
   mutable base::ConditionVariable changed_;

@@ -1,6 +1,5 @@
 #include "log/maintenance.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,18 +11,12 @@
 
 #include "base/file.hpp"
 #include "log/object_stream.hpp"
+#include "log/payload.hpp"
 #include "ltx/compactor.hpp"
 #include "ltx/stream.hpp"
 
 namespace litecluster::log {
 namespace {
-
-/// A file without a name: gone when closed, whatever happens.
-Result<base::FileDescriptor> open_spool_file(const std::filesystem::path& directory) {
-  auto opened = base::open_file(directory, O_TMPFILE | O_RDWR, 0600);
-  if (!opened) return std::unexpected(opened.error().within("create spool file", directory.string()));
-  return opened;
-}
 
 /// One input of a merge, in memory or in a file without a name.
 class SpooledInput final : public ltx::BufferedSource {
@@ -124,6 +117,30 @@ Status check_output(const ObjectName& name, const ltx::Header& header) {
                              to_string(header.max_txid)));
 }
 
+Status compact_all(const Context& context, Maintenance& maintenance, LogWatcher& watcher,
+                   const CompactionSchedule& schedule, base::WallTime now, MaintenanceReport& report) {
+  while (true) {
+    if (auto status = context.status("maintain the log"); !status) return status;
+    Status leads;
+    const auto job = watcher.with_view([&](const LogView& view) {
+      leads = maintenance.check_leadership(view);
+      return schedule.next(view, now);
+    });
+    if (!leads) return leads;
+    if (!job) return {};
+    const auto object = maintenance.compact(context, *job);
+    if (!object) {
+      if (object.error().code() == ErrorCode::not_found) {
+        auto forgotten = forget_missing(context, maintenance.bucket(), watcher, *job);
+        if (!forgotten) return forgotten;
+      }
+      return std::unexpected(object.error());
+    }
+    watcher.add(*object);
+    ++report.compactions;
+  }
+}
+
 }  // namespace
 
 Maintenance::Maintenance(ObjectBucket& bucket, Author author, MaintenanceOptions options)
@@ -197,35 +214,20 @@ Status Maintenance::remove(const Context& context, std::span<const Object> objec
 
 Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& maintenance,
                                           LogWatcher& watcher, const CompactionSchedule& schedule,
-                                          const RetentionPolicy& policy, base::WallTime now,
+                                          const RetentionPolicy& policy, const RetentionTimes& times,
                                           Revision settled) {
   MaintenanceReport report;
-  while (true) {
-    if (auto status = context.status("maintain the log"); !status) return std::unexpected(status.error());
-    Status leads;
-    const auto job = watcher.with_view([&](const LogView& view) {
-      leads = maintenance.check_leadership(view);
-      return schedule.next(view, now);
-    });
-    if (!leads) return std::unexpected(leads.error());
-    if (!job) break;
-    const auto object = maintenance.compact(context, *job);
-    if (!object) {
-      if (object.error().code() == ErrorCode::not_found) {
-        auto forgotten = forget_missing(context, maintenance.bucket(), watcher, *job);
-        if (!forgotten) return std::unexpected(forgotten.error());
-      }
-      return std::unexpected(object.error());
-    }
-    watcher.add(*object);
-    ++report.compactions;
+  const Status compacted = compact_all(context, maintenance, watcher, schedule, times.now, report);
+  if (!compacted && (compacted.error().code() == ErrorCode::deposed || context.done())) {
+    return std::unexpected(compacted.error());
   }
-  const auto removals = plan_retention(watcher.view(), policy, now, settled);
+  const auto removals = plan_retention(watcher.view(), policy, times, settled);
   if (!removals) return std::unexpected(removals.error());
   auto removed = maintenance.remove(context, *removals,
                                     [&watcher](const Object& object) { watcher.forget(object.name); });
   if (!removed) return std::unexpected(removed.error());
   report.removals = removals->size();
+  if (!compacted) return std::unexpected(compacted.error());
   return report;
 }
 

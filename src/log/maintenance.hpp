@@ -74,12 +74,12 @@ struct MaintenanceReport {
   std::size_t removals = 0;
 };
 
-/// Does all compactions that are due, then retention, with the watcher's view. After an error call it again
-/// later.
+/// Does all compactions that are due, then retention, with the watcher's view. Retention is done even when a
+/// compaction failed: in a full bucket nothing else makes room. After an error call it again later.
 [[nodiscard]] Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& maintenance,
                                                         LogWatcher& watcher,
                                                         const CompactionSchedule& schedule,
-                                                        const RetentionPolicy& policy, base::WallTime now,
-                                                        Revision settled);
+                                                        const RetentionPolicy& policy,
+                                                        const RetentionTimes& times, Revision settled);
 
 }  // namespace litecluster::log

@@ -10,14 +10,34 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// A clock that gains no more than this between two looks is fine.
+constexpr base::Duration drift_max = std::chrono::minutes(1);
+
+/// Whether an object is past the grace. A time stamp from the future comes from a clock that was wrong and is
+/// right again: waiting for that time to come would stop retention until then.
+class Grace {
+ public:
+  Grace(base::WallTime now, base::Duration grace)
+      : start_(now - std::chrono::ceil<milliseconds>(grace)),
+        future_(now + std::chrono::ceil<milliseconds>(drift_max)) {}
+
+  [[nodiscard]] bool is_over(const Object& object) const {
+    return object.created_at < start_ || object.created_at > future_;
+  }
+
+ private:
+  base::WallTime start_;
+  base::WallTime future_;
+};
+
 /// Tells for ascending TXIDs whether a compacted object holds them. Objects that reach into the grace do not
 /// count: a TXID inside of them that is still promised is reached only through the raw objects before it.
 class Coverage {
  public:
-  Coverage(const LogView& view, base::WallTime grace_start) {
+  Coverage(const LogView& view, const Grace& grace) {
     for (int level = 1; level <= compaction_level_max; ++level) {
       for (const auto& [name, object] : view.level(level)) {
-        if (object.created_at < grace_start) ranges_.push_back({name.min, name.max});
+        if (grace.is_over(object)) ranges_.push_back({name.min, name.max});
       }
     }
     std::ranges::sort(ranges_, {}, &TxidRange::min);
@@ -46,18 +66,19 @@ const Object* find_base(const LogView& view, base::WallTime cutoff) {
 
 class Planner {
  public:
-  Planner(const LogView& view, const RetentionPolicy& policy, base::WallTime now, Revision settled)
+  Planner(const LogView& view, const RetentionPolicy& policy, const RetentionTimes& times, Revision settled)
       : view_(view),
         settled_(settled),
-        grace_start_(now - std::chrono::ceil<milliseconds>(std::max(policy.raw_grace, raw_grace_min))),
-        cutoff_(now - std::chrono::ceil<milliseconds>(policy.retention)),
+        grace_(times.now, std::max(policy.raw_grace, raw_grace_min)),
+        cutoff_(times.history - std::chrono::ceil<milliseconds>(policy.retention)),
         base_(find_base(view, cutoff_)) {}
 
   std::vector<Object> plan() {
+    // First what is stale: that it is, is told by raw objects that may go as well.
+    add_stale();
     add_raw();
     for (int level = 1; level <= compaction_level_max; ++level) add_compacted(view_.level(level));
     add_snapshots();
-    add_stale();
     return std::move(removals_);
   }
 
@@ -67,12 +88,12 @@ class Planner {
   }
 
   void add_raw() {
-    Coverage coverage(view_, grace_start_);
+    Coverage coverage(view_, grace_);
     const LogView::Level& raw = view_.level(raw_level);
     for (auto entry = raw.begin(); entry != raw.end() && std::next(entry) != raw.end(); ++entry) {
       const Object& object = entry->second;
       const bool replaceable = coverage.contains(object.name) || is_before_base(object);
-      if (!replaceable || object.created_at >= grace_start_ || object.sequence > settled_) return;
+      if (!replaceable || !grace_.is_over(object) || object.sequence > settled_) return;
       removals_.push_back(object);
     }
   }
@@ -92,14 +113,14 @@ class Planner {
   void add_stale() {
     const Txid end = view_.end().txid;
     for (const auto& [name, object] : view_.stale()) {
-      const bool old = object.created_at < grace_start_ && object.sequence <= settled_;
+      const bool old = grace_.is_over(object) && object.sequence <= settled_;
       if (name.max <= end && old) removals_.push_back(object);
     }
   }
 
   const LogView& view_;
   Revision settled_;
-  base::WallTime grace_start_;
+  Grace grace_;
   base::WallTime cutoff_;
   const Object* base_;
   std::vector<Object> removals_;
@@ -107,9 +128,24 @@ class Planner {
 
 }  // namespace
 
+RetentionClock::RetentionClock(base::WallTime newest_in_log, base::WallTime wall, base::BootTime boot)
+    : wall_(std::min(newest_in_log, wall)), boot_(boot) {}
+
+RetentionTimes RetentionClock::at(base::WallTime wall, base::BootTime boot, const RetentionPolicy& policy) {
+  const base::WallTime counted = wall_ + std::chrono::floor<milliseconds>(boot - boot_);
+  if (wall > counted + drift_max) {
+    if (!ahead_since_) ahead_since_ = boot;
+    if (boot - *ahead_since_ < policy.retention) return {wall, counted};
+  }
+  ahead_since_.reset();
+  wall_ = wall;
+  boot_ = boot;
+  return {wall, wall};
+}
+
 Result<std::vector<Object>> plan_retention(const LogView& view, const RetentionPolicy& policy,
-                                           base::WallTime now, Revision settled) {
-  auto removals = Planner(view, policy, now, settled).plan();
+                                           const RetentionTimes& times, Revision settled) {
+  auto removals = Planner(view, policy, times, settled).plan();
   if (removals.size() > policy.removals_max) removals.resize(policy.removals_max);
   if (removals.empty()) return removals;
   const auto before = plan_restore(view, RestoreTarget::latest());

@@ -1,9 +1,9 @@
 // Which objects have certainly lain in the bucket for a while, by this machine's boot clock.
 //
-// A writer that slept trusts that an L0 name which was free at its last acknowledgement, less than half of
-// raw_grace_min ago, is still either free or taken (appender.hpp). Ages by wall-clock time stamps cannot give
-// that: a clock that is set forward makes everything old at once. So what may be removed is what this process
-// saw in the bucket at least raw_grace_min ago; a new leader removes no L0 object before that.
+// Ages by wall-clock time stamps cannot tell: a clock that is set forward makes everything old at once, and
+// then readers, and older leaders that have to find their names taken, lose the time that the grace gives
+// them. So what may be removed is what this process saw in the bucket at least raw_grace_min ago; a new
+// leader removes no L0 object before that.
 #pragma once
 
 #include <cstddef>

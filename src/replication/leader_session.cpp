@@ -1,12 +1,11 @@
 #include "replication/leader_session.hpp"
 
+#include <algorithm>
 #include <utility>
-#include <variant>
 
 #include "base/logging.hpp"
 #include "log/fence.hpp"
-#include "ltx/encoder.hpp"
-#include "ltx/stream.hpp"
+#include "replication/database_fence.hpp"
 
 namespace litecluster::replication {
 
@@ -19,7 +18,7 @@ class LogAppendTarget final : public AppendTarget {
       : appender_(std::move(appender)), watcher_(watcher) {}
 
   [[nodiscard]] Status append(const Context& context, const OutboxItem& item) override {
-    const auto object = appender_->append(context, item.bytes, item.position.checksum);
+    const auto object = appender_->append(context, item.payload, item.position.checksum);
     if (!object) return std::unexpected(object.error());
     watcher_.add(*object);
     return {};
@@ -30,45 +29,20 @@ class LogAppendTarget final : public AppendTarget {
   log::LogWatcher& watcher_;
 };
 
-// Fences the log with what the database holds: its first capture, which is never empty.
-class DatabaseFence {
- public:
-  DatabaseFence(db::Database& database, ltx::PageEncoding encoding)
-      : database_(database), encoder_(encoding) {}
+// Whether somebody else writes to our log, told by one raw object behind our fence. Older epochs are no
+// rivals: what they still write is stale, and the appender removes it.
+bool is_of_a_rival(const log::Object& object, const log::Author& author, Txid fence) {
+  if (object.name.level != log::raw_level || object.name.max <= fence || object.author == author)
+    return false;
+  return !object.author || object.author->epoch >= author.epoch;
+}
 
-  [[nodiscard]] log::FenceDriver driver() {
-    return {.apply = [this](const Context&, const log::LogView&, Txid txid) { return at(txid); },
-            .make_file = [this](const Context& context, Txid txid) { return make_file(context, txid); }};
-  }
-
- private:
-  [[nodiscard]] Status at(Txid txid) const {
-    const Txid position = database_.acknowledged();
-    if (position == txid) return {};
-    return failure(ErrorCode::conflict, "take over log", "TXID " + to_string(txid),
-                   "somebody else appended meanwhile; the database is at TXID " + to_string(position));
-  }
-
-  // Asked again for the same TXID after a failure, it has to give the same file.
-  Result<log::FenceFile> make_file(const Context& context, Txid txid) {
-    if (file_ && made_for_ == txid) return *file_;
-    const auto captured = database_.capture_fence();
-    if (!captured) return std::unexpected(captured.error());
-    log::FenceFile file{.bytes = {}, .checksum = captured->position().checksum};
-    ltx::BytesSink sink(file.bytes);
-    if (const auto encoded = captured->encode(encoder_, sink, context); !encoded) {
-      return std::unexpected(encoded.error());
-    }
-    made_for_ = txid;
-    file_ = file;
-    return file;
-  }
-
-  db::Database& database_;
-  ltx::Encoder encoder_;
-  Txid made_for_;
-  std::optional<log::FenceFile> file_;
-};
+Error deposed_by(const log::Object& object, const log::Author& author) {
+  return {ErrorCode::deposed, "follow the log", to_string(object.name),
+          "it was written by " +
+              (object.author ? to_string(*object.author) : "Litestream, or another writer without an epoch") +
+              "; we are " + to_string(author)};
+}
 
 }  // namespace
 
@@ -86,6 +60,8 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::start(LeaderSessionOptions
   options.publisher.epoch = session->epoch_;
   options.maintainer.author = appender->author();
   session->watcher_ = std::move(watcher);
+  const log::Author author = appender->author();
+  const Txid fence = appender->end();
   auto target = std::make_unique<LogAppendTarget>(std::move(appender), *session->watcher_);
   auto publisher = Publisher::start(std::move(options.publisher), std::move(database), std::move(target));
   if (!publisher) return std::unexpected(publisher.error());
@@ -94,19 +70,24 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::start(LeaderSessionOptions
       Maintainer::start(std::move(options.maintainer), bucket, *session->watcher_, *session->publisher_);
   if (!maintainer) return std::unexpected(maintainer.error());
   session->maintainer_ = std::move(*maintainer);
+  session->watcher_->on_object(
+      [publisher = session->publisher_.get(), author, fence](const log::Object& object) {
+        if (is_of_a_rival(object, author, fence)) publisher->depose(deposed_by(object, author));
+      });
   return session;
 }
 
 Result<std::unique_ptr<LeaderSession>> LeaderSession::take_over(const Context& context,
                                                                 LeaderSessionOptions options,
                                                                 db::DatabaseOptions database,
-                                                                log::ObjectBucket& bucket) {
+                                                                log::ObjectBucket& bucket,
+                                                                Epoch* last_epoch) {
   auto watcher = std::make_unique<log::LogWatcher>(bucket, [] {});
   if (auto complete = watcher->wait_complete(context); !complete) return std::unexpected(complete.error());
   const log::LogView view = watcher->view();
   const log::LogEnd end = view.end();
   log::Author author = options.maintainer.author;
-  author.epoch = view.highest_epoch().next();
+  author.epoch = std::max(view.highest_epoch(), last_epoch == nullptr ? Epoch() : *last_epoch).next();
   auto attached = db::Database::attach(
       std::move(database),
       db::LogEnd{
@@ -117,8 +98,9 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::take_over(const Context& c
   base::log_info("attached to the database", {{"how", to_string(report.outcome)},
                                               {"reason", report.reason},
                                               {"pages_changed", report.pages_changed}});
-  auto appender = std::make_unique<log::Appender>(bucket, author, base::system_clock(), watcher->read_end());
-  DatabaseFence fence(**attached, options.publisher.encoding);
+  auto appender = std::make_unique<log::Appender>(bucket, author, watcher->read_end());
+  if (last_epoch != nullptr) *last_epoch = author.epoch;
+  DatabaseFence fence(**attached, options.publisher.encoding, options.publisher.outbox.directory);
   const auto fenced = log::fence_log(context, bucket, *appender, fence.driver());
   if (!fenced) return std::unexpected(fenced.error());
   if (auto known = (*attached)->acknowledge(fenced->name.max, author.epoch); !known) {
@@ -139,6 +121,7 @@ std::optional<Error> LeaderSession::problem() const {
 std::unique_ptr<db::Database> LeaderSession::stop() {
   maintainer_.reset();
   if (!publisher_) return nullptr;
+  watcher_->on_object({});
   auto database = publisher_->stop();
   publisher_.reset();
   watcher_.reset();

@@ -39,10 +39,13 @@ class LeaderSession {
 
   /// Attaches to the database, fences the log with the next epoch, and starts. Another publisher of the same
   /// bucket is deposed by it. `author` in the options needs node and incarnation; the epoch is found here.
+  /// `last_epoch`: the epoch that the last attempt of this process used, so that another one uses a higher
+  /// one: what that attempt sent may still arrive.
   [[nodiscard]] static Result<std::unique_ptr<LeaderSession>> take_over(const Context& context,
                                                                         LeaderSessionOptions options,
                                                                         db::DatabaseOptions database,
-                                                                        log::ObjectBucket& bucket);
+                                                                        log::ObjectBucket& bucket,
+                                                                        Epoch* last_epoch = nullptr);
 
   /// Stops and lets go of the database.
   ~LeaderSession();

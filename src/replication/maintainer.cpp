@@ -18,6 +18,8 @@ namespace {
 // Rounds are at least this far apart, however short the levels' intervals are.
 constexpr base::Duration round_min = std::chrono::seconds(1);
 constexpr base::Duration round_max = std::chrono::seconds(60);
+// For the commits between sync() and open_snapshot() to get into the log.
+constexpr base::Duration snapshot_patience = std::chrono::seconds(30);
 
 class MaintainerImplementation final : public Maintainer {
  public:
@@ -39,7 +41,9 @@ class MaintainerImplementation final : public Maintainer {
 
   [[nodiscard]] Result<log::Object> snapshot(const Context& context) override {
     const base::MutexLock one_at_a_time(snapshot_mutex_);
-    auto opened = publisher_.open_snapshot(context);
+    // A snapshot holds the WAL, so it is opened only when the log takes what it needs in front of it.
+    if (auto synced = publisher_.sync(context); !synced) return std::unexpected(synced.error());
+    auto opened = publisher_.open_snapshot(context.with_timeout(snapshot_patience));
     if (!opened) return std::unexpected(opened.error());
     ltx::Encoder encoder(options_.encoding);
     const auto object =
@@ -80,13 +84,21 @@ class MaintainerImplementation final : public Maintainer {
 
   Status round() {
     if (auto complete = watcher_.wait_complete(stop_); !complete) return complete;
-    const base::BootTime boot_time = base::system_clock().boot_time();
-    settled_.note(boot_time, watcher_.seen());
-    const auto report = log::run_maintenance(stop_, maintenance_, watcher_, schedule_, options_.retention,
-                                             base::system_clock().wall_time(), settled_.at(boot_time));
+    const base::WallTime wall = base::system_clock().wall_time();
+    const base::BootTime boot = base::system_clock().boot_time();
+    settled_.note(boot, watcher_.seen());
+    if (!retention_clock_) {
+      const auto newest = watcher_.with_view([](const log::LogView& view) { return view.end().created_at; });
+      retention_clock_.emplace(newest, wall, boot);
+    }
+    const auto report =
+        log::run_maintenance(stop_, maintenance_, watcher_, schedule_, options_.retention,
+                             retention_clock_->at(wall, boot, options_.retention), settled_.at(boot));
     if (!report) return std::unexpected(report.error().within("maintain the log"));
     const Txid position = publisher_.position().txid;
     const bool due = watcher_.with_view([&](const log::LogView& view) {
+      // What was appended a moment ago may not be in the view yet, and may be a complete state itself.
+      if (view.end().txid < position) return false;
       return log::snapshot_due(view, position, base::system_clock().wall_time(), options_.snapshot_interval);
     });
     const auto hole = find_hole();
@@ -130,7 +142,8 @@ class MaintainerImplementation final : public Maintainer {
   Publisher& publisher_;
   log::Maintenance maintenance_;
   base::BootTime orphans_after_;
-  log::SettledSequence settled_;  // used by the thread
+  log::SettledSequence settled_;                        // used by the thread
+  std::optional<log::RetentionClock> retention_clock_;  // used by the thread
   Context stop_ = Context::background();
   base::Mutex snapshot_mutex_;
   mutable base::Mutex mutex_;

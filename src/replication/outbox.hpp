@@ -13,8 +13,8 @@
 #include <litecluster/error.hpp>
 #include <litecluster/types.hpp>
 
-#include "base/bytes.hpp"
 #include "base/clock.hpp"
+#include "log/payload.hpp"
 
 namespace litecluster::replication {
 
@@ -22,7 +22,7 @@ namespace litecluster::replication {
 struct OutboxItem {
   Position position;
   base::WallTime created_at{};
-  base::Bytes bytes;
+  log::Payload payload;
 };
 
 struct OutboxOptions {
@@ -38,9 +38,13 @@ class Outbox {
   [[nodiscard]] static Result<Outbox> open(OutboxOptions options);
 
   /// Whether one more item would be taken. One always is when the outbox is empty, whatever its size.
-  [[nodiscard]] bool has_room() const { return entries_.empty() || disk_bytes_ < options_.disk_bytes_max; }
-  /// Appends an item; its bytes go to disk when memory is used up. Error: as of writing a file. The item is
-  /// then kept in memory all the same: it exists nowhere else in this form.
+  [[nodiscard]] bool has_room() const {
+    const bool memory_is_full = spool_failed_ && memory_bytes_ >= options_.memory_bytes_max;
+    return entries_.empty() || (disk_bytes_ < options_.disk_bytes_max && !memory_is_full);
+  }
+  /// Appends an item; its bytes go to disk when memory is used up, if they are not there already. Error: as
+  /// of writing a file. The item is then kept in memory all the same, since it exists nowhere else in this
+  /// form, and when memory is used up there is no room for another one.
   [[nodiscard]] Status push(OutboxItem item);
   /// The oldest item, without removing it. The outbox must not be empty. Error: the spooled file cannot be
   /// read.
@@ -54,8 +58,9 @@ class Outbox {
 
  private:
   struct Entry {
-    OutboxItem item;  // without bytes when spooled
-    std::uint64_t spooled_bytes = 0;
+    OutboxItem item;               // without payload when it lies in file_of()
+    std::uint64_t disk_bytes = 0;  // 0: in memory
+    bool in_file_of = false;
   };
 
   explicit Outbox(OutboxOptions options) : options_(std::move(options)) {}
@@ -65,6 +70,7 @@ class Outbox {
   std::deque<Entry> entries_;
   std::uint64_t memory_bytes_ = 0;
   std::uint64_t disk_bytes_ = 0;
+  bool spool_failed_ = false;  // the last time it was tried
 };
 
 }  // namespace litecluster::replication

@@ -27,7 +27,7 @@ Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket
     auto bytes = log::make_fence_file(txid, feeder.replica().page_count(), *page,
                                       base::system_clock().wall_time(), ltx::PageEncoding::block);
     if (!bytes) return std::unexpected(bytes.error());
-    file = log::FenceFile{.bytes = std::move(*bytes), .checksum = feeder.replica().position().checksum};
+    file = log::FenceFile{.payload = std::move(*bytes), .checksum = feeder.replica().position().checksum};
     return *file;
   };
   LITECLUSTER_FAULT_POINT("promote.fence");
@@ -40,7 +40,8 @@ Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket
   if (feeder.replica().position().txid >= fence->name.max) return fence;
   // When the fence stood already, by an attempt of ours before, the file was not made again.
   if (file) {
-    if (auto applied = feeder.apply(*fence, file->bytes); !applied) return std::unexpected(applied.error());
+    if (auto applied = feeder.apply(*fence, file->payload.memory()); !applied)
+      return std::unexpected(applied.error());
     return fence;
   }
   const auto log = log::read_log(context, bucket);
@@ -62,7 +63,7 @@ Result<Promotion> promote(const Context& context, std::unique_ptr<Follower> foll
     options.author.epoch =
         watcher.with_view([](const log::LogView& view) { return view.highest_epoch().next(); });
   }
-  log::Appender appender(bucket, options.author, base::system_clock(), watcher.read_end());
+  log::Appender appender(bucket, options.author, watcher.read_end());
   auto fence = fence_with_replica(context, bucket, appender, *feeder, watcher.view());
   if (!fence) return std::unexpected(fence.error().within("promote"));
   const auto position_path = feeder->replica().position_path();

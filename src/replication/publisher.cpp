@@ -1,6 +1,7 @@
 #include "replication/publisher.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <list>
 #include <thread>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "base/mutex.hpp"
 #include "base/random.hpp"
 #include "ltx/encoder.hpp"
+#include "replication/captured_payload.hpp"
 
 namespace litecluster::replication {
 
@@ -22,6 +24,9 @@ namespace {
 constexpr base::Duration look_initial = std::chrono::milliseconds(2);
 constexpr base::Duration look_cap = std::chrono::milliseconds(100);
 
+// An append that takes longer is told by problem().
+constexpr base::Duration answer_patience = std::chrono::seconds(5);
+
 // Somebody who waits in sync() or open_snapshot(). `target` is set once everything committed before the
 // request is captured; the wait ends when the log has acknowledged that TXID.
 struct Request {
@@ -29,6 +34,14 @@ struct Request {
   std::optional<Txid> target;
   std::optional<db::DatabaseSnapshot> snapshot;
 };
+
+// What attaching found may be captured already, and is not acknowledged by that. The checksum of an earlier
+// TXID is not known until the next acknowledgement.
+Position acknowledged_of(const db::Database& database) {
+  const Position captured = database.position();
+  const Txid txid = database.acknowledged();
+  return txid == captured.txid ? captured : Position{txid, Checksum()};
+}
 
 class PublisherImplementation final : public Publisher {
  public:
@@ -40,7 +53,7 @@ class PublisherImplementation final : public Publisher {
         encoder_(options_.encoding),
         batcher_(options_.batch, base::system_clock().boot_time()),
         outbox_(std::move(outbox)),
-        acknowledged_(database_->position()) {
+        acknowledged_(acknowledged_of(*database_)) {
     capture_thread_ = std::thread([this] { run_capture(); });
     append_thread_ = std::thread([this] { run_append(); });
   }
@@ -74,7 +87,13 @@ class PublisherImplementation final : public Publisher {
     for (const auto* one : {&append_problem_, &capture_problem_, &spool_problem_, &wal_problem_}) {
       if (*one) return *one;
     }
-    return std::nullopt;
+    return unanswered();
+  }
+
+  void depose(const Error& reason) override {
+    const base::MutexLock lock(mutex_);
+    if (!deposed_) deposed_ = reason;
+    changed_.notify_all();
   }
 
   [[nodiscard]] PublisherStatistics statistics() const override {
@@ -100,12 +119,25 @@ class PublisherImplementation final : public Publisher {
     wake();
     if (capture_thread_.joinable()) capture_thread_.join();
     if (append_thread_.joinable()) append_thread_.join();
+    // So that the next one to attach knows without asking the log. It asks when this fails.
+    if (database_) static_cast<void>(acknowledge());
+    captured_.clear();
     const base::MutexLock lock(mutex_);
     return std::move(database_);
   }
 
  private:
   using Requests = std::list<std::shared_ptr<Request>>;
+
+  // An append waits for a server by itself; that it does is worth telling.
+  std::optional<Error> unanswered() const LITECLUSTER_REQUIRES(mutex_) {
+    if (!append_started_) return std::nullopt;
+    const base::Duration waited = base::system_clock().boot_time() - *append_started_;
+    if (waited < answer_patience) return std::nullopt;
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited).count();
+    return Error(ErrorCode::unavailable, "append to the log", "TXID " + to_string(acknowledged_.txid.next()),
+                 "not acknowledged for " + std::to_string(seconds) + " s");
+  }
 
   void wake() {
     const base::MutexLock lock(mutex_);
@@ -145,11 +177,12 @@ class PublisherImplementation final : public Publisher {
 
   void run_capture() {
     base::Duration look = look_initial;
-    while (!stop_.done()) {
+    while (!stop_.done() && !fatal()) {
       const base::BootTime now = base::system_clock().boot_time();
       const auto step = capture_step(now);
       set_capture_problem(step);
       if (!step) {
+        if (stop_.done()) return;
         if (!is_transient(step.error())) {
           fail(step.error());
           return;
@@ -177,6 +210,7 @@ class PublisherImplementation final : public Publisher {
   // Does what is due; true when it did something.
   Result<bool> capture_step(base::BootTime now) {
     if (auto acknowledged = acknowledge(); !acknowledged) return std::unexpected(acknowledged.error());
+    if (auto stored = store_captured(); !stored) return std::unexpected(stored.error());
     const Requests requests = waiting_requests();
     bool due = false;
     {
@@ -198,10 +232,9 @@ class PublisherImplementation final : public Publisher {
     if (database_->checkpoint_due(now) && has_room()) {
       auto report = database_->checkpoint();
       if (!report) return std::unexpected(report.error());
-      for (const auto& captured : report->captured) {
-        if (auto stored = store(captured); !stored) return std::unexpected(stored.error());
-      }
       due = due || !report->captured.empty();
+      for (auto& captured : report->captured) captured_.push_back(std::move(captured));
+      if (auto stored = store_captured(); !stored) return std::unexpected(stored.error());
     }
     update_statistics();
     return due;
@@ -228,7 +261,7 @@ class PublisherImplementation final : public Publisher {
   Result<bool> capture_all() {
     bool produced = false;
     while (has_room()) {
-      const auto captured = database_->capture();
+      auto captured = database_->capture();
       if (!captured) return std::unexpected(captured.error());
       if (!*captured) {
         const base::MutexLock lock(mutex_);
@@ -236,7 +269,8 @@ class PublisherImplementation final : public Publisher {
         if (!produced) batcher_.captured(base::system_clock().boot_time(), false);
         return true;
       }
-      if (auto stored = store(**captured); !stored) return std::unexpected(stored.error());
+      captured_.push_back(std::move(**captured));
+      if (auto stored = store_captured(); !stored) return std::unexpected(stored.error());
       produced = true;
     }
     return false;
@@ -247,17 +281,26 @@ class PublisherImplementation final : public Publisher {
     return outbox_.has_room();
   }
 
+  // A capture is recorded by now, and no later one would hold it again. So one that cannot be stored stays
+  // the first to be stored, and nothing is captured before it is.
+  Status store_captured() {
+    while (!captured_.empty()) {
+      if (auto stored = store(captured_.front()); !stored) return stored;
+      captured_.pop_front();
+    }
+    return {};
+  }
+
   Status store(const db::CapturedTransaction& captured) {
-    base::Bytes bytes;
-    ltx::BytesSink sink(bytes);
-    if (const auto encoded = captured.encode(encoder_, sink, stop_); !encoded) {
-      return std::unexpected(encoded.error().within("encode", "TXID " + to_string(captured.txid())));
+    auto payload = encode_payload(captured, encoder_, options_.outbox.directory, stop_);
+    if (!payload) {
+      return std::unexpected(payload.error().within("encode", "TXID " + to_string(captured.txid())));
     }
     const base::MutexLock lock(mutex_);
     batcher_.captured(base::system_clock().boot_time(), true);
     const auto pushed = outbox_.push({.position = captured.position(),
                                       .created_at = captured.description().captured_at,
-                                      .bytes = std::move(bytes)});
+                                      .payload = std::move(*payload)});
     // The item is kept all the same; that the disk is full is worth telling.
     spool_problem_ = pushed ? std::nullopt : std::optional(pushed.error());
     changed_.notify_all();
@@ -268,10 +311,14 @@ class PublisherImplementation final : public Publisher {
     std::optional<db::DatabaseSnapshot> snapshot;
     if (request.wants_snapshot) {
       auto opened = database_->open_snapshot();
-      if (!opened) return std::unexpected(opened.error());
-      if (opened->captured) {
-        if (auto stored = store(*opened->captured); !stored) return stored;
+      if (!opened) {
+        // More was committed meanwhile than a snapshot takes with it: capture that, and try again.
+        const bool later = opened.error().code() == ErrorCode::failed_precondition &&
+                           database_->health() == db::DatabaseHealth::attached;
+        return later ? Status() : std::unexpected(opened.error());
       }
+      if (opened->captured) captured_.push_back(std::move(*opened->captured));
+      if (auto stored = store_captured(); !stored) return stored;
       snapshot = std::move(opened->snapshot);
     }
     const base::MutexLock lock(mutex_);
@@ -314,7 +361,10 @@ class PublisherImplementation final : public Publisher {
 
   void update_statistics() {
     const auto database = database_->statistics();
-    const std::uint64_t wal_bytes = std::uint64_t{database.wal_frames} * (database.page_size + 24U);
+    // One that is copied back entirely is written over by the next commit.
+    const bool is_done = database.wal_frames == database.wal_frames_copied;
+    const std::uint64_t wal_bytes =
+        is_done ? 0 : std::uint64_t{database.wal_frames} * (database.page_size + 24U);
     const base::MutexLock lock(mutex_);
     statistics_.database = database;
     wal_problem_.reset();
@@ -336,7 +386,7 @@ class PublisherImplementation final : public Publisher {
       if (appended) {
         backoff.reset();
         appended_well(*item);
-      } else if (appended.error().code() == ErrorCode::deposed || appended.error().code() == ErrorCode::gap) {
+      } else if (is_final(appended.error())) {
         fail(appended.error());
         return;
       } else if (!stop_.done()) {
@@ -346,20 +396,33 @@ class PublisherImplementation final : public Publisher {
     }
   }
 
-  // Waits for an item; nothing when stopped.
+  // The log is somebody else's, or not there any more; the item is not in this form.
+  static bool is_final(const Error& error) {
+    return error.code() == ErrorCode::deposed || error.code() == ErrorCode::gap ||
+           error.code() == ErrorCode::invalid_argument;
+  }
+
+  // Waits for an item; nothing when this is the end.
   std::optional<OutboxItem> take() {
-    base::MutexLock lock(mutex_);
-    while (!stop_.done() && !fatal_) {
-      if (!outbox_.empty() && batcher_.append_due()) {
-        auto item = outbox_.front();
-        if (item) {
-          batcher_.append_started();
-          return std::move(*item);
+    std::optional<Error> end;
+    {
+      base::MutexLock lock(mutex_);
+      while (!stop_.done() && !fatal_ && !end) {
+        end = deposed_;
+        if (!end && !outbox_.empty() && batcher_.append_due()) {
+          auto item = outbox_.front();
+          if (item) {
+            batcher_.append_started();
+            append_started_ = base::system_clock().boot_time();
+            return std::move(*item);
+          }
+          // It can only be had from the database, by attaching anew.
+          end = item.error();
         }
-        append_problem_ = item.error();
+        if (!end) changed_.wait_for(lock, std::chrono::seconds(1));
       }
-      changed_.wait_for(lock, std::chrono::seconds(1));
     }
+    if (end) fail(*end);
     return std::nullopt;
   }
 
@@ -369,11 +432,12 @@ class PublisherImplementation final : public Publisher {
     {
       const base::MutexLock lock(mutex_);
       batcher_.append_finished();
+      append_started_.reset();
       outbox_.pop();
       acknowledged_ = item.position;
       append_problem_.reset();
       statistics_.appended += 1;
-      statistics_.appended_bytes += item.bytes.size();
+      statistics_.appended_bytes += item.payload.size();
     }
     wake();
   }
@@ -381,6 +445,7 @@ class PublisherImplementation final : public Publisher {
   void append_failed(const Error& error) {
     const base::MutexLock lock(mutex_);
     batcher_.append_failed();
+    append_started_.reset();
     if (!append_problem_ || append_problem_->code() != error.code()) {
       base::log_warning("append failed and is tried again", {{"reason", error.message()}});
     }
@@ -405,6 +470,7 @@ class PublisherImplementation final : public Publisher {
   std::unique_ptr<db::Database> database_;  // used by the capture thread, except for its thread-safe members
   std::unique_ptr<AppendTarget> target_;    // used by the append thread
   ltx::Encoder encoder_;                    // used by the capture thread
+  std::deque<db::CapturedTransaction> captured_;  // used by the capture thread: not yet in the outbox
   Context stop_ = Context::background();
 
   mutable base::Mutex mutex_;
@@ -414,6 +480,8 @@ class PublisherImplementation final : public Publisher {
   Requests requests_ LITECLUSTER_GUARDED_BY(mutex_);
   Position acknowledged_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> fatal_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::optional<Error> deposed_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::optional<base::BootTime> append_started_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> append_problem_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> capture_problem_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> spool_problem_ LITECLUSTER_GUARDED_BY(mutex_);

@@ -35,8 +35,8 @@ class AppendTarget {
  public:
   virtual ~AppendTarget() = default;
   /// Returns when the object is known to be in the log as ours, or when it is known not to get there. Errors:
-  /// deposed (a newer leader has the log) and gap (the log has lost its end) are final, anything else is
-  /// tried again with the same item.
+  /// deposed (a newer leader has the log), gap (the log is not the one it was), invalid_argument (no such
+  /// item can follow) are final; after anything else it is called again with the same item.
   [[nodiscard]] virtual Status append(const Context& context, const OutboxItem& item) = 0;
 };
 
@@ -79,6 +79,9 @@ class Publisher {
   [[nodiscard]] virtual Status sync(const Context& context) = 0;
   /// The database at one position that is already acknowledged when this returns. Writers are not held up.
   [[nodiscard]] virtual Result<db::DatabaseSnapshot> open_snapshot(const Context& context) = 0;
+
+  /// Somebody else was seen to own the log: nothing more is appended, and it turns fatal with this reason.
+  virtual void depose(const Error& reason) = 0;
 
   /// Why it cannot go on, for good (deposed, database replaced); nothing while it can.
   [[nodiscard]] virtual std::optional<Error> fatal() const = 0;

@@ -48,8 +48,7 @@ TEST_F(AppendTest, GivesEachTxidToOneWriterOnly) {
     for (int writer = 0; writer < writers; ++writer) {
       threads.emplace_back([&, writer] {
         const auto bucket = open_bucket();
-        Appender appender(*bucket, author(1, "node-" + std::to_string(writer)), base::system_clock(),
-                          read_end_by_listing(*bucket));
+        Appender appender(*bucket, author(1, "node-" + std::to_string(writer)), read_end_by_listing(*bucket));
         appender.start({});
         ModelDatabase model(static_cast<unsigned>(writer));
         while (true) {
@@ -76,7 +75,7 @@ TEST_F(AppendTest, AFenceStopsTheOldLeaderAndLosesNothing) {
   ModelDatabase model;
   std::jthread old_leader([&] {
     const auto bucket = open_bucket();
-    Appender appender(*bucket, author(1, "old"), base::system_clock(), read_end_by_listing(*bucket));
+    Appender appender(*bucket, author(1, "old"), read_end_by_listing(*bucket));
     appender.start({});
     while (!end_of_old_leader && acknowledged < 20'000) {
       // As fast as it could, nobody who restores all of it for each attempt would ever catch up.
@@ -97,7 +96,7 @@ TEST_F(AppendTest, AFenceStopsTheOldLeaderAndLosesNothing) {
     for (std::uint64_t epoch = 2; epoch <= 5; ++epoch) {
       candidates.emplace_back([this, epoch, &fences] {
         const auto bucket = open_bucket();
-        Appender appender(*bucket, author(epoch, "new"), base::system_clock(), read_end_by_listing(*bucket));
+        Appender appender(*bucket, author(epoch, "new"), read_end_by_listing(*bucket));
         const auto fence = fence_log(soon(60s), *bucket, appender,
                                      fence_driver(*bucket, "replica-" + std::to_string(epoch) + ".db"));
         if (fence) {
@@ -115,16 +114,18 @@ TEST_F(AppendTest, AFenceStopsTheOldLeaderAndLosesNothing) {
   ASSERT_OK(view);
   expect_one_history(*view);
   EXPECT_EQ(view->highest_epoch(), Epoch(5));
-  const auto of_old = std::ranges::count_if(
-      view->level(raw_level), [](const auto& entry) { return entry.second.author->epoch == Epoch(1); });
-  EXPECT_EQ(static_cast<std::uint64_t>(of_old), acknowledged);
-  EXPECT_EQ(view->level(raw_level).size(), acknowledged + static_cast<std::uint64_t>(fences));
-  // The old leader's last transaction was refused: the state is the one before it.
-  EXPECT_EQ(restored(RestoreTarget::latest()), model.state(Txid(acknowledged)));
+  const auto of_old = static_cast<std::uint64_t>(std::ranges::count_if(
+      view->level(raw_level), [](const auto& entry) { return entry.second.author->epoch == Epoch(1); }));
+  // What was acknowledged is there. The last one may be there as well, without a proof that it came in time.
+  EXPECT_GE(of_old, acknowledged);
+  EXPECT_LE(of_old, acknowledged + 1);
+  EXPECT_GE(view->level(raw_level).size(), of_old + static_cast<std::uint64_t>(fences));
+  EXPECT_LE(view->level(raw_level).size(), of_old + 4);
+  EXPECT_EQ(restored(RestoreTarget::latest()), model.state(Txid(of_old)));
 }
 
 TEST_F(AppendTest, SurvivesARestartOfTheServerInTheMiddle) {
-  Appender appender(*bucket_, author(1), base::system_clock(), read_end_by_listing(*bucket_));
+  Appender appender(*bucket_, author(1), read_end_by_listing(*bucket_));
   appender.start({});
   ModelDatabase model;
   std::atomic<bool> done{false};
@@ -157,14 +158,12 @@ TEST_F(AppendTest, SurvivesARestartOfTheServerInTheMiddle) {
 }
 
 TEST_F(AppendTest, IsNotFooledByANameThatWasPurged) {
-  Appender sleeper(*bucket_, author(1, "sleeper"), base::system_clock(), read_end_by_listing(*bucket_),
-                   {.trust_max = 0s});
+  Appender sleeper(*bucket_, author(1, "sleeper"), read_end_by_listing(*bucket_));
   sleeper.start({});
   ModelDatabase model;
   ASSERT_OK(append_next(sleeper, model));
   const auto other_bucket = open_bucket();
-  Appender leader(*other_bucket, author(2, "leader"), base::system_clock(),
-                  read_end_by_listing(*other_bucket));
+  Appender leader(*other_bucket, author(2, "leader"), read_end_by_listing(*other_bucket));
   ASSERT_OK(fence_log(soon(), *other_bucket, leader, fence_driver(*other_bucket, "replica.db")));
   ModelDatabase other = model;
   other.repeat_state();

@@ -18,7 +18,7 @@ using test::soon;
 class BucketTest : public test::LogBucketTest {};
 
 TEST_F(BucketTest, HoldsObjectsAsLitestreamExpectsThem) {
-  Appender appender(*bucket_, author(7, "node-a"), base::system_clock(), read_end_by_listing(*bucket_));
+  Appender appender(*bucket_, author(7, "node-a"), read_end_by_listing(*bucket_));
   appender.start({});
   ModelDatabase model;
   const auto time = base::system_clock().wall_time();
@@ -55,7 +55,7 @@ TEST_F(BucketTest, IsFollowedByAWatcherThroughAServerRestart) {
   LogWatcher watcher(*bucket_, {});
   ASSERT_OK(watcher.wait_complete(soon()));
   const auto bucket = open_bucket();
-  Appender appender(*bucket, author(1), base::system_clock(), read_end_by_listing(*bucket));
+  Appender appender(*bucket, author(1), read_end_by_listing(*bucket));
   appender.start({});
   ModelDatabase model;
   const auto append = [&] {

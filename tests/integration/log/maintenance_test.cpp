@@ -21,7 +21,7 @@ using test::soon;
 class MaintenanceTest : public test::LogBucketTest {};
 
 /// The history is written with time stamps of its own, half a second apart, so that minutes pass in seconds.
-TEST_F(MaintenanceTest, LosesNoPromisedStateWhileReadersRestoreIt) {
+TEST_F(MaintenanceTest, Scenario11LosesNoPromisedStateWhileReadersRestoreIt) {
   constexpr int transactions = 600;
   constexpr auto grace = 60s;
   const base::WallTime begin = interval_start(base::system_clock().wall_time(), 1h);
@@ -69,7 +69,7 @@ TEST_F(MaintenanceTest, LosesNoPromisedStateWhileReadersRestoreIt) {
   const EndReaders end_readers{ended};
 
   LogWatcher watcher(*bucket_, {});
-  Appender appender(*bucket_, author(1), base::system_clock(), watcher.read_end());
+  Appender appender(*bucket_, author(1), watcher.read_end());
   appender.start({});
   Maintenance maintenance(*bucket_, author(1));
   const auto schedule = CompactionSchedule::create({.levels = {{1, 10s}, {2, 60s}}});
@@ -85,8 +85,8 @@ TEST_F(MaintenanceTest, LosesNoPromisedStateWhileReadersRestoreIt) {
     }
     if (txid % 20 != 0) continue;
     ASSERT_OK(watcher.wait_for(soon(), object->sequence));
-    const auto report =
-        run_maintenance(soon(60s), maintenance, watcher, *schedule, policy, time_of(txid), watcher.seen());
+    const auto report = run_maintenance(soon(60s), maintenance, watcher, *schedule, policy,
+                                        RetentionTimes(time_of(txid)), watcher.seen());
     ASSERT_OK(report);
     removed += report->removals;
   }

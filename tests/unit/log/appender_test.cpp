@@ -126,14 +126,13 @@ TEST_F(AppenderTest, DoesNotListWhileNobodyElseWrites) {
   append_many(*appender, 3);
   clock_.advance(24h);
   append_many(*appender, 3);
-  // Somebody else published, a moment ago: nothing can have been purged since.
+  EXPECT_EQ(bucket_.listings(), 1U) << "only the first, before which others may have written";
+  // Somebody else published: the end of the log tells what.
   bucket_.advance_sequence(5);
   append_many(*appender, 1);
-  EXPECT_EQ(bucket_.listings(), 0U);
-  bucket_.advance_sequence(5);
-  clock_.advance(24h);
+  EXPECT_EQ(bucket_.listings(), 2U);
   append_many(*appender, 1);
-  EXPECT_EQ(bucket_.listings(), 1U);
+  EXPECT_EQ(bucket_.listings(), 2U);
 }
 
 TEST_F(AppenderTest, NoticesThatTheBucketHasLostItsEnd) {
@@ -162,7 +161,7 @@ TEST_F(AppenderTest, IsNotFooledByANameThatIsFreeAgainAfterALongSleep) {
     const auto object = bucket_.info(context_, ObjectName::raw(Txid(txid)));
     ASSERT_TRUE(bucket_.remove(context_, *object));
   }
-  clock_.advance(1h);
+  // For itself no time has passed: it was stopped with its machine.
   const auto fooled = append_next(*sleeper);
   ASSERT_FALSE(fooled);
   EXPECT_EQ(fooled.error().code(), ErrorCode::deposed) << fooled.error().message();

@@ -33,8 +33,7 @@ class ManualClock final : public base::Clock {
 class LogTest : public ::testing::Test {
  protected:
   [[nodiscard]] std::unique_ptr<Appender> make_appender(std::uint64_t epoch, std::string node = "node-1") {
-    return std::make_unique<Appender>(bucket_, author(epoch, std::move(node)), clock_,
-                                      read_end_by_listing(bucket_));
+    return std::make_unique<Appender>(bucket_, author(epoch, std::move(node)), read_end_by_listing(bucket_));
   }
 
   /// Commits one transaction of the model and appends it.

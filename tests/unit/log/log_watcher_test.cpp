@@ -33,7 +33,7 @@ TEST_F(LogWatcherTest, SeesWhatIsThereAndWhatComes) {
 
 TEST_F(LogWatcherTest, TellsAnAppenderWhereTheLogEnds) {
   const LogWatcher watcher(bucket_, {});
-  Appender leader(bucket_, test::author(1), clock_, watcher.read_end());
+  Appender leader(bucket_, test::author(1), watcher.read_end());
   leader.start({});
   append_many(leader, 2);
   bucket_.advance_sequence(3);

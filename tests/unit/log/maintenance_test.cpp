@@ -96,6 +96,21 @@ TEST_F(MaintenanceTest, StopsWhenANewerEpochShows) {
   EXPECT_EQ(maintain().error().code(), ErrorCode::deposed);
 }
 
+TEST_F(MaintenanceTest, MakesRoomInAFullBucket) {
+  append_many(*leader_, 100);
+  const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
+  ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
+  ASSERT_TRUE(maintain());
+  append_many(*leader_, 1);
+  clock_.advance(10min);
+  const auto before = read_log(context_, bucket_)->level(0).size();
+  bucket_.refuse_puts(1, ErrorCode::resource_exhausted);
+  const auto report = maintain();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code(), ErrorCode::resource_exhausted);
+  EXPECT_LT(read_log(context_, bucket_)->level(0).size(), before);
+}
+
 TEST_F(MaintenanceTest, RecoversFromInputsThatWereRemovedUnseen) {
   bucket_.announce_removals(false);
   append_many(*leader_, 60);

@@ -95,7 +95,7 @@ TEST_F(RestoreTest, LeavesNothingBehindWhenTheCheckFails) {
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
-TEST_F(RestoreTest, NoticesADamagedByteWhereverItIs) {
+TEST_F(RestoreTest, Scenario12NoticesADamagedByteWhereverItIs) {
   append_many(*leader_, 2);
   const auto size = bucket_.info(context_, ObjectName::raw(Txid(2)))->size;
   for (std::size_t offset = 0; offset < size; offset += 7) {

@@ -80,6 +80,72 @@ TEST(Retention, TouchesNothingWhenTheLogIsBroken) {
   EXPECT_FALSE(plan_retention(view, {}, at_second(9000), everything));
 }
 
+TEST(Retention, ClearsAwayStaleObjectsBeforeThoseThatTellThatTheyAre) {
+  LogView view = view_of(raw(3, 2), raw(4, 2), raw(5, 2), compacted(1, 1, 4));
+  ASSERT_TRUE(view.put(ObjectMaker{.min = 2, .max = 2, .epoch = 1, .sequence = 60}));
+  ASSERT_EQ(view.stale().size(), 1U);
+  EXPECT_EQ(removed(view, at_second(9000)),
+            (Removed{ObjectName::raw(Txid(2)), ObjectName::raw(Txid(3)), ObjectName::raw(Txid(4))}));
+}
+
+TEST(Retention, DoesNotWaitForTheFutureOfAClockThatWasWrong) {
+  LogView view = view_of(raw(1), raw(2));
+  ASSERT_TRUE(view.put(ObjectMaker{.min = 3, .max = 3, .second = 40'000'000}));
+  ASSERT_TRUE(view.put(ObjectMaker{.level = 1, .min = 1, .max = 3, .second = 40'000'000}));
+  ASSERT_TRUE(view.put(raw(4)));
+  EXPECT_EQ(removed(view, at_second(9000)),
+            (Removed{ObjectName::raw(Txid(1)), ObjectName::raw(Txid(2)), ObjectName::raw(Txid(3))}));
+}
+
+class RetentionClockTest : public ::testing::Test {
+ protected:
+  static base::WallTime wall(base::Duration since) {
+    return at_second(1'000'000) + std::chrono::duration_cast<std::chrono::milliseconds>(since);
+  }
+  static base::BootTime boot(base::Duration since) { return base::BootTime(1000h + since); }
+  RetentionTimes at(base::Duration wall_since, base::Duration boot_since) {
+    return clock_.at(wall(wall_since), boot(boot_since), policy_);
+  }
+
+  RetentionPolicy policy_;
+  RetentionClock clock_{wall(-1s), wall(0s), boot(0s)};
+};
+
+TEST_F(RetentionClockTest, GoesByAClockThatRunsAsItShould) {
+  for (const auto passed : {1h, 2h, 50h}) EXPECT_EQ(at(passed, passed).history, wall(passed));
+  EXPECT_EQ(at(49h, 51h).history, wall(49h)) << "one that is set back is believed";
+  EXPECT_EQ(at(50h, 52h).history, wall(50h));
+}
+
+TEST_F(RetentionClockTest, DoesNotLetAJumpMakeHistoryOld) {
+  EXPECT_EQ(at(1h, 1h).history, wall(1h));
+  EXPECT_EQ(at(8761h, 2h).history, wall(2h));
+  EXPECT_EQ(at(8761h, 2h).now, wall(8761h));
+  EXPECT_EQ(at(8784h, 25h).history, wall(25h));
+  EXPECT_EQ(at(8785h, 26h).history, wall(8785h)) << "after the retention all from before the jump is old";
+}
+
+TEST_F(RetentionClockTest, ForgetsAJumpThatWasTakenBack) {
+  EXPECT_EQ(at(0s, 0s).history, wall(0s));
+  EXPECT_EQ(at(8761h, 1h).history, wall(1h));
+  EXPECT_EQ(at(2h, 2h).history, wall(2h));
+  EXPECT_EQ(at(8761h, 27h).history, wall(27h)) << "the time ahead begins to count anew";
+}
+
+TEST_F(RetentionClockTest, CountsFromTheLogWhenATermBegins) {
+  clock_ = RetentionClock(wall(-9000h), wall(0s), boot(0s));
+  EXPECT_EQ(at(1h, 1h).history, wall(-8999h));
+  EXPECT_EQ(at(25h, 25h).history, wall(25h));
+}
+
+TEST(Retention, RemovesNothingOfHistoryBecauseAClockJumped) {
+  const LogView view = view_of(compacted(9, 1, 10), compacted(9, 1, 20), compacted(9, 1, 30), raw(31));
+  const RetentionPolicy policy{.retention = 60s};
+  const auto jumped = at_second(30'000'000);
+  EXPECT_TRUE(plan_retention(view, policy, {jumped, at_second(41)}, everything)->empty());
+  EXPECT_EQ(plan_retention(view, policy, jumped, everything)->size(), 2U);
+}
+
 /// Runs compaction, snapshots and retention over a random history, and asks after every step whether the
 /// promise of retention.hpp holds. The full history is known, so the right answers are too.
 class RetentionSimulation {

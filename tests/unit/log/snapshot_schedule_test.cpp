@@ -20,6 +20,12 @@ TEST(SnapshotSchedule, WantsOneWhenTheIntervalIsOverAndSomethingHappened) {
   EXPECT_TRUE(snapshot_due(view, Txid(6), at_second(3600), 1h));
 }
 
+TEST(SnapshotSchedule, DoesNotWaitForTheFutureOfAClockThatWasWrong) {
+  const LogView view = view_of(ObjectMaker{.level = 9, .min = 1, .max = 5, .second = 40'000'000}, raw(6));
+  EXPECT_TRUE(snapshot_due(view, Txid(6), at_second(100), 1h));
+  EXPECT_FALSE(snapshot_due(view, Txid(5), at_second(100), 1h));
+}
+
 TEST(SnapshotSchedule, LeavesAnIdleDatabaseAlone) {
   EXPECT_FALSE(snapshot_due(view_of(compacted(9, 1, 5)), Txid(5), at_second(90000), 1h));
   EXPECT_FALSE(snapshot_due(LogView(), Txid(0), at_second(90000), 1h));

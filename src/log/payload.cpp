@@ -1,0 +1,102 @@
+#include "log/payload.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "base/file.hpp"
+
+namespace litecluster::log {
+namespace {
+
+constexpr std::size_t piece_size = std::size_t{256} << 10U;
+
+class SpoolSink final : public ltx::Sink {
+ public:
+  SpoolSink(int descriptor, const std::filesystem::path& name) : descriptor_(descriptor), name_(name) {}
+
+  Status write(base::ByteView bytes) override {
+    base::append_bytes(buffer_, bytes);
+    return buffer_.size() < piece_size ? Status() : flush();
+  }
+  Status flush() {
+    auto written = base::write_at(descriptor_, buffer_, written_, name_);
+    written_ += buffer_.size();
+    buffer_.clear();
+    return written;
+  }
+  [[nodiscard]] std::uint64_t size() const { return written_; }
+
+ private:
+  int descriptor_;
+  const std::filesystem::path& name_;
+  base::Bytes buffer_;
+  std::uint64_t written_ = 0;
+};
+
+}  // namespace
+
+Result<base::FileDescriptor> open_spool_file(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  std::filesystem::create_directories(directory, ignored);
+  auto opened = base::open_file(directory, O_TMPFILE | O_RDWR, 0600);
+  if (!opened) return std::unexpected(opened.error().within("create spool file", directory.string()));
+  return opened;
+}
+
+Payload Payload::view(base::ByteView bytes) {
+  Payload payload;
+  payload.memory_ = bytes;
+  return payload;
+}
+
+Payload Payload::of_file(base::FileDescriptor file, std::uint64_t size, std::filesystem::path name) {
+  Payload payload;
+  payload.file_ = std::make_shared<const File>(std::move(file), size, std::move(name));
+  return payload;
+}
+
+Result<Payload> Payload::spooled(const std::filesystem::path& directory, const ByteProducer& producer) {
+  auto file = open_spool_file(directory);
+  if (!file) return std::unexpected(file.error());
+  SpoolSink sink(file->get(), directory);
+  if (auto produced = producer(sink); !produced) return std::unexpected(produced.error());
+  if (auto flushed = sink.flush(); !flushed) return std::unexpected(flushed.error().within("spool"));
+  return of_file(std::move(*file), sink.size(), directory);
+}
+
+Result<std::size_t> Payload::read(std::uint64_t offset, std::span<std::byte> destination) const {
+  if (file_ != nullptr) return base::read_at(file_->descriptor.get(), destination, offset, file_->name);
+  if (offset >= memory_.size()) return 0;
+  const auto piece =
+      memory_.subspan(offset, std::min<std::uint64_t>(destination.size(), memory_.size() - offset));
+  std::ranges::copy(piece, destination.begin());
+  return piece.size();
+}
+
+Result<base::Sha256Digest> Payload::digest() const {
+  if (file_ == nullptr) return base::sha256(memory_);
+  base::Sha256 sum;
+  base::Bytes piece(piece_size);
+  for (std::uint64_t offset = 0;;) {
+    const auto count = read(offset, piece);
+    if (!count) return std::unexpected(count.error());
+    if (*count == 0) return sum.finish();
+    sum.update(base::ByteView(piece).first(*count));
+    offset += *count;
+  }
+}
+
+Result<Object> Payload::put(const Context& context, ObjectBucket& bucket, const NewObject& object) const {
+  if (file_ == nullptr) return bucket.put(context, object, memory_);
+  return bucket.put(context, object,
+                    [this, offset = std::uint64_t{0}](std::span<std::byte> destination) mutable {
+                      auto count = read(offset, destination);
+                      if (count) offset += *count;
+                      return count;
+                    });
+}
+
+}  // namespace litecluster::log

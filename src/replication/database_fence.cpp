@@ -1,0 +1,37 @@
+#include "replication/database_fence.hpp"
+
+#include <utility>
+
+#include "replication/captured_payload.hpp"
+
+namespace litecluster::replication {
+
+log::FenceDriver DatabaseFence::driver() {
+  return {.apply = [this](const Context&, const log::LogView&, Txid txid) { return at(txid); },
+          .make_file = [this](const Context& context, Txid txid) { return make_file(context, txid); }};
+}
+
+Status DatabaseFence::at(Txid txid) const {
+  const Txid position = database_.attach_report().log_end;
+  if (position == txid) return {};
+  return failure(ErrorCode::conflict, "take over log", "TXID " + to_string(txid),
+                 "somebody else appended meanwhile; the database is at TXID " + to_string(position));
+}
+
+// Asked again for the same TXID after a failure, it has to give the same file.
+Result<log::FenceFile> DatabaseFence::make_file(const Context& context, Txid txid) {
+  if (file_ && made_for_ == txid) return *file_;
+  const auto captured = database_.capture_fence();
+  if (!captured) return std::unexpected(captured.error());
+  if (captured->txid() != txid) {
+    return failure(ErrorCode::conflict, "take over log", "TXID " + to_string(txid),
+                   "the database is at TXID " + to_string(captured->txid()) + "; attach it anew");
+  }
+  auto payload = encode_payload(*captured, encoder_, spool_directory_, context);
+  if (!payload) return std::unexpected(payload.error());
+  made_for_ = txid;
+  file_ = log::FenceFile{.payload = std::move(*payload), .checksum = captured->position().checksum};
+  return *file_;
+}
+
+}  // namespace litecluster::replication
