@@ -1,4 +1,5 @@
-// `litecluster ltx`: make, look into, check, join and apply LTX files.
+// `litecluster ltx`: list, make, look into, check, join and apply LTX files. With --bucket the files are
+// objects of that bucket.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include "base/clock.hpp"
 #include "base/file.hpp"
 #include "cli/commands.hpp"
+#include "cli/ltx_bucket.hpp"
 #include "ltx/compactor.hpp"
 #include "ltx/database_builder.hpp"
 #include "ltx/database_file.hpp"
@@ -28,6 +30,8 @@ namespace {
 
 /// What the sub-commands were given; each uses its part.
 struct LtxArguments {
+  ConnectionOptions connection;
+  std::optional<int> level;
   std::vector<std::string> files;
   std::string database;
   std::string output;
@@ -121,8 +125,32 @@ Result<std::vector<FrameInfo>> list_frames(const std::string& path) {
   return frames;
 }
 
+// The files named, or the objects of the bucket.
+class Inputs {
+ public:
+  static Result<Inputs> open(const LtxArguments& arguments) {
+    Inputs inputs;
+    if (arguments.connection.bucket.empty()) {
+      for (const std::string& file : arguments.files) inputs.files_.push_back({.name = file, .path = file});
+      return inputs;
+    }
+    auto fetched = FetchedObjects::fetch(arguments.connection, arguments.files);
+    if (!fetched) return std::unexpected(fetched.error());
+    inputs.fetched_.emplace(std::move(*fetched));
+    inputs.files_ = inputs.fetched_->inputs();
+    return inputs;
+  }
+  [[nodiscard]] const std::vector<LtxInput>& files() const { return files_; }
+
+ private:
+  std::optional<FetchedObjects> fetched_;
+  std::vector<LtxInput> files_;
+};
+
 Status dump(const LtxArguments& arguments, bool json) {
-  const std::string& path = arguments.files.front();
+  const auto inputs = Inputs::open(arguments);
+  if (!inputs) return std::unexpected(inputs.error());
+  const auto& [name, path] = inputs->files().front();
   auto source = ltx::FileSource::open(path);
   if (!source) return std::unexpected(source.error());
   const auto info = ltx::verify(*source);
@@ -134,7 +162,7 @@ Status dump(const LtxArguments& arguments, bool json) {
     frames = std::move(*listed);
   }
   if (json) {
-    auto object = to_json(path, *info);
+    auto object = to_json(name, *info);
     if (arguments.pages) object["pages"] = nlohmann::json::array();
     for (const auto& [entry, legacy] : frames) {
       object["pages"].push_back({{"page", entry.number.value()},
@@ -157,16 +185,18 @@ Status dump(const LtxArguments& arguments, bool json) {
 Status verify(const LtxArguments& arguments, CommandLine& line) {
   const auto acceptance = arguments.litestream ? ltx::Acceptance::litestream : ltx::Acceptance::any;
   auto results = nlohmann::json::array();
-  for (const std::string& path : arguments.files) {
+  const auto inputs = Inputs::open(arguments);
+  if (!inputs) return std::unexpected(inputs.error());
+  for (const auto& [name, path] : inputs->files()) {
     auto source = ltx::FileSource::open(path);
     const auto info =
         source ? ltx::verify(*source, acceptance) : Result<ltx::FileInfo>(std::unexpected(source.error()));
     if (!info) report(line, info.error());
     if (!line.common.json) {
-      if (info) fmt::print("{}: fine, {} pages\n", path, info->page_count);
+      if (info) fmt::print("{}: fine, {} pages\n", name, info->page_count);
       continue;
     }
-    auto object = info ? to_json(path, *info) : nlohmann::json{{"file", path}};
+    auto object = info ? to_json(name, *info) : nlohmann::json{{"file", name}};
     object["ok"] = info.has_value();
     if (!info) object["error"] = info.error().message();
     results.push_back(std::move(object));
@@ -231,8 +261,8 @@ Status compact(const LtxArguments& arguments, bool json) {
 }
 
 /// A snapshot at the front, or a target that is not there yet, starts from nothing.
-Result<ltx::DatabaseBuilder> open_builder(const LtxArguments& arguments) {
-  auto first = ltx::FileSource::open(arguments.files.front());
+Result<ltx::DatabaseBuilder> open_builder(const LtxArguments& arguments, const std::filesystem::path& file) {
+  auto first = ltx::FileSource::open(file);
   if (!first) return std::unexpected(first.error());
   const auto header = ltx::Decoder(*first).read_header();
   if (!header) return std::unexpected(header.error());
@@ -243,9 +273,11 @@ Result<ltx::DatabaseBuilder> open_builder(const LtxArguments& arguments) {
 }
 
 Status apply(const LtxArguments& arguments, bool json) {
-  auto builder = open_builder(arguments);
+  const auto inputs = Inputs::open(arguments);
+  if (!inputs) return std::unexpected(inputs.error());
+  auto builder = open_builder(arguments, inputs->files().front().path);
   if (!builder) return std::unexpected(builder.error());
-  for (const std::string& path : arguments.files) {
+  for (const auto& [name, path] : inputs->files()) {
     auto source = ltx::FileSource::open(path);
     if (!source) return std::unexpected(source.error());
     if (const auto info = builder->apply(*source); !info) return std::unexpected(info.error());
@@ -290,6 +322,7 @@ Status checksum(const LtxArguments& arguments, bool json) {
 using Shared = std::shared_ptr<LtxArguments>;
 
 void add_json(CommandLine& line, CLI::App* command) {
+  command->fallthrough();  // to the flags of the connection
   command->add_flag("--json", line.common.json, "Print JSON");
 }
 
@@ -332,7 +365,9 @@ void add_makers(CommandLine& line, CLI::App* ltx, const Shared& arguments) {
   CLI::App* apply_command =
       ltx->add_subcommand("apply", "Apply LTX files to a database file that nobody uses, or make it anew");
   apply_command
-      ->add_option("FILES", arguments->files, "LTX files in the order of their TXIDs, then the database")
+      ->add_option(
+          "FILES", arguments->files,
+          "LTX files (with --bucket, objects or TXIDs) in the order of their TXIDs, then the database")
       ->required()
       ->type_name("FILE... DB")
       ->expected(2, -1);
@@ -346,18 +381,32 @@ void add_makers(CommandLine& line, CLI::App* ltx, const Shared& arguments) {
 
 void add_viewers(CommandLine& line, CLI::App* ltx, const Shared& arguments) {
   CLI::App* dump_command = ltx->add_subcommand("dump", "Verify an LTX file and show what is in it");
-  dump_command->add_option("FILE", arguments->files, "LTX file")->required()->expected(1);
+  dump_command->add_option("FILE", arguments->files, "LTX file, or with --bucket an object's name or a TXID")
+      ->required()
+      ->expected(1);
   dump_command->add_flag("--pages", arguments->pages, "List the pages too");
   add_json(line, dump_command);
   on_run(line, dump_command, [arguments](CommandLine& at) { return dump(*arguments, at.common.json); });
 
   CLI::App* verify_command =
       ltx->add_subcommand("verify", "Read LTX files completely and check all there is to check");
-  verify_command->add_option("FILES", arguments->files, "LTX files")->required();
+  verify_command->add_option("FILES", arguments->files,
+                             "LTX files; with --bucket names of objects or TXIDs, none: all of it");
   verify_command->add_flag("--litestream", arguments->litestream,
                            "Refuse also what only stock Litestream refuses");
   add_json(line, verify_command);
-  on_run(line, verify_command, [arguments](CommandLine& at) { return verify(*arguments, at); });
+  on_run(line, verify_command, [arguments](CommandLine& at) -> Status {
+    if (arguments->files.empty() && arguments->connection.bucket.empty()) {
+      return failure(ErrorCode::invalid_argument, "verify", "", "name files, or give --bucket BUCKET");
+    }
+    return verify(*arguments, at);
+  });
+
+  CLI::App* list_command = ltx->add_subcommand("list", "List the objects of a bucket");
+  list_command->add_option("--level", arguments->level, "only this level, 0 to 9")->check(CLI::Range(0, 9));
+  add_json(line, list_command);
+  on_run(line, list_command,
+         [arguments](CommandLine& at) { return list_objects(at, arguments->connection, arguments->level); });
 
   CLI::App* checksum_command =
       ltx->add_subcommand("checksum", "Print the checksum of a database file that nobody uses");
@@ -373,6 +422,7 @@ void add_ltx_commands(CommandLine& line) {
   CLI::App* ltx = line.program.add_subcommand("ltx", "Work with LTX files");
   ltx->require_subcommand(1);
   const auto arguments = std::make_shared<LtxArguments>();
+  add_connection_options(*ltx, arguments->connection);
   add_makers(line, ltx, arguments);
   add_viewers(line, ltx, arguments);
 }

@@ -1,9 +1,11 @@
 // `litecluster replicate` and `litecluster follow`: publisher alone, standby alone, without election.
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,6 +15,7 @@
 #include "base/random.hpp"
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
+#include "cli/problem_log.hpp"
 #include "daemon/signal_context.hpp"
 #include "log/open_bucket.hpp"
 #include "replication/follower.hpp"
@@ -63,40 +66,94 @@ Result<log::OpenedBucket> open_patiently(const Context& context, const daemon::C
   }
 }
 
-// Publishes until the Context ends, or for good reason. A database that was replaced is attached to anew.
-Status publish(const Context& context, const daemon::Config& config, const Arguments& arguments) {
-  const auto opened = open_patiently(context, config, true);
-  if (!opened) return std::unexpected(opened.error());
-  base::Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(5));
-  while (!context.done()) {
-    auto options = replication::leader_session_options(*config.app.sqlite, config.app.node);
-    auto database = replication::database_options(*config.app.sqlite);
-    database.switch_to_wal = arguments.switch_to_wal;
-    const auto session = replication::LeaderSession::take_over(context, std::move(options),
-                                                               std::move(database), *opened->bucket);
-    if (!session) {
-      if (!replication::may_pass(session.error())) return std::unexpected(session.error());
-      base::log_warning("cannot publish yet", {{"reason", session.error().message()}});
-      context.wait_for(backoff.next(base::random_u64()));
-      continue;
+// Whether this database was ever published: then its bucket has to be there, and is not made anew.
+bool was_published(const Sqlite& sqlite) {
+  std::error_code ignored;
+  return std::filesystem::exists(replication::state_directory(sqlite.path) / "base", ignored);
+}
+
+// Publishing, from the first attempt to attach to the end of the process.
+class Replication {
+ public:
+  Replication(const Context& context, const daemon::Config& config, const Arguments& arguments,
+              log::ObjectBucket& bucket)
+      : context_(context), config_(config), arguments_(arguments), bucket_(bucket) {}
+
+  // Ends with the Context, or for good reason. A database that was replaced is attached to anew.
+  Status run() {
+    base::Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(5));
+    while (!context_.done()) {
+      const auto session = take_over();
+      if (!session) {
+        if (context_.done()) return {};
+        if (!passes(session.error())) return std::unexpected(session.error());
+        problems_.observe(session.error());
+        context_.wait_for(backoff.next(base::random_u64()));
+        continue;
+      }
+      attached_ = true;
+      const base::BootTime begun = base::system_clock().boot_time();
+      base::log_info("publishing", {{"database", config_.app.sqlite->path.string()},
+                                    {"bucket", config_.app.sqlite->bucket},
+                                    {"epoch", (*session)->epoch().value()}});
+      if (auto ended = watch(**session); !ended) return ended;
+      // Each session begins with an object in the log: one that keeps ending must not fill it.
+      if (base::system_clock().boot_time() - begun > session_min) backoff.reset();
+      context_.wait_for(backoff.next(base::random_u64()));
     }
-    backoff.reset();
-    base::log_info("publishing", {{"database", config.app.sqlite->path.string()},
-                                  {"bucket", config.app.sqlite->bucket},
-                                  {"epoch", (*session)->epoch().value()}});
-    while (!context.wait_for(std::chrono::milliseconds(200))) {
-      const auto fatal = (*session)->publisher().fatal();
-      if (!fatal) continue;
-      if (fatal->code() == ErrorCode::deposed) return std::unexpected(*fatal);
-      base::log_warning("attaching to the database anew", {{"reason", fatal->message()}});
-      break;
-    }
-    if (context.done()) {
-      // What is committed by now still goes out, if NATS is there.
-      return (*session)->publisher().sync(Context::background().with_timeout(std::chrono::seconds(10)));
-    }
+    return {};
   }
-  return {};
+
+ private:
+  Result<std::unique_ptr<replication::LeaderSession>> take_over() {
+    auto options = replication::leader_session_options(*config_.app.sqlite, config_.app.node);
+    options.maintainer.author.incarnation = incarnation_;
+    auto database = replication::database_options(*config_.app.sqlite);
+    database.switch_to_wal = arguments_.switch_to_wal;
+    return replication::LeaderSession::take_over(context_, std::move(options), std::move(database), bucket_,
+                                                 &epoch_);
+  }
+
+  // Once it was there, a database that is gone or empty may come back; before, the path is more likely wrong.
+  bool passes(const Error& error) const {
+    const bool absent =
+        error.code() == ErrorCode::not_found || error.code() == ErrorCode::failed_precondition;
+    return replication::may_pass(error) || (attached_ && absent);
+  }
+
+  // Until the session cannot go on; an error when no other can either.
+  Status watch(replication::LeaderSession& session) {
+    while (!context_.wait_for(std::chrono::milliseconds(200))) {
+      const auto fatal = session.publisher().fatal();
+      if (!fatal) {
+        problems_.observe(session.problem());
+        continue;
+      }
+      if (fatal->code() == ErrorCode::deposed || fatal->code() == ErrorCode::gap)
+        return std::unexpected(*fatal);
+      base::log_warning("attaching to the database anew", {{"reason", fatal->message()}});
+      return {};
+    }
+    // What is committed by now still goes out, if NATS is there.
+    return session.publisher().sync(Context::background().with_timeout(std::chrono::seconds(10)));
+  }
+
+  static constexpr base::Duration session_min = std::chrono::seconds(10);
+
+  const Context& context_;
+  const daemon::Config& config_;
+  const Arguments& arguments_;
+  log::ObjectBucket& bucket_;
+  const std::string incarnation_ = base::random_hex(16);
+  Epoch epoch_;
+  bool attached_ = false;
+  ProblemLog problems_{"publishing"};
+};
+
+Status publish(const Context& context, const daemon::Config& config, const Arguments& arguments) {
+  const auto opened = open_patiently(context, config, !was_published(*config.app.sqlite));
+  if (!opened) return std::unexpected(opened.error());
+  return Replication(context, config, arguments, *opened->bucket).run();
 }
 
 // Whom the published positions belong to.
