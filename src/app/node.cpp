@@ -455,6 +455,13 @@ Status App::Impl::call_hook(const std::string& name, const Context& context,
   return future.get();
 }
 
+// A replica that is still to be seeded would hold up everybody for as long as that takes.
+bool App::Impl::can_catch_up(const app::DatabaseRole& database) {
+  const auto missing = database.lag().txids;
+  const auto position = database.position();
+  return missing && position && (*missing == 0 || !position->txid.is_zero());
+}
+
 // What is looked at now and then, and when there is nothing else to do.
 void App::Impl::tick() {
   bool standby = false;
@@ -489,7 +496,7 @@ void App::Impl::tick() {
   }
   // A standby that does not know the log cannot be promoted; bidding would only cost the others time.
   const bool known = !database_ || database_->position().has_value();
-  const bool caught = !database_ || database_->lag().txids.has_value() || database_->ready();
+  const bool caught = !database_ || database_->ready() || can_catch_up(*database_);
   lease_->set_eligible(standby && known && caught);
   report_health();
 }

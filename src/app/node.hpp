@@ -71,6 +71,7 @@ class App::Impl {
   [[nodiscard]] Status start_election();
   void lease_event(const election::LeaseEvent& event);
   void member_event(const membership::ServiceEvent& event);
+  [[nodiscard]] static bool can_catch_up(const app::DatabaseRole& database);
   [[nodiscard]] Status check_successor(std::string_view successor) const;
   void publishing_ended(const Error& error);
   void wish_step_down(const std::string& reason);

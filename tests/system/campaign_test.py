@@ -116,7 +116,9 @@ def step_down(cluster, old):
 
 def step_down_to(cluster, old):
     target = random.choice([node for node in cluster.nodes if node is not old])
-    # Refused as long as that node has not caught up: it may just have come back.
+    wait_until(lambda: ((target.status() or {}).get("lag") or {}).get("txids") in range(100), 60,
+               f"{target.name} has caught up")
+    # Refused as long as that node's record does not say so: it may just have come back.
     wait_until(lambda: litecluster("stepdown", "--cluster", "test", "--nats", cluster.nats.url, "--to", target.name,
                                    check=False).returncode == 0, 60, f"{old.name} hands over to {target.name}")
     new = cluster.wait_for_successor(old)

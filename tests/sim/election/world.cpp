@@ -409,6 +409,11 @@ void World::perform(std::uint8_t index, Elector::Actions span) {
               if (lost()) return;
               writes_.push_back({write.record, write.expected.value()});
               push(now_ + delay(), Kind::write_at_store, index, writes_.size() - 1);
+              // Sent once more by what lies between: the second one comes too late for its revision, or is
+              // the first to arrive.
+              if (!healed_ && loss_percent_ > 0 && chance(10)) {
+                push(now_ + delay(), Kind::write_at_store, index, writes_.size() - 1);
+              }
             },
             [&](const election::SetTimer& timer) {
               push(std::max(now_, real(node, timer.at)), Kind::timer, index, ++node.timer);
