@@ -71,7 +71,7 @@ class World:
 
     def expect_replicated(self, database, what):
         wanted = database.rows()
-        wait_until(lambda: self.restored_rows() == wanted, 60, f"{what}: the log leads to the database")
+        wait_until(lambda: self.end() and self.restored_rows() == wanted, 60, f"{what}: the log leads to the database")
 
     def messages(self):
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]

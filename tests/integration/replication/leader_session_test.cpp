@@ -388,7 +388,7 @@ TEST_F(LeaderTest, Scenario12TombstonesOfOthersAreNoHindranceAndAreSweptAway) {
   start();
   write(10);
   expect_restored();
-  const auto removed = bucket_->remove_orphans(soon(120s), 0s);
+  const auto removed = bucket_->remove_orphans(soon(300s), 0s);
   ASSERT_OK(removed);
   EXPECT_GE(*removed, static_cast<std::uint64_t>(count));
   expect_restored();

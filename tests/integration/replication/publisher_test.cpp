@@ -181,6 +181,7 @@ TEST_F(PublisherBadDay, ANewerLeaderEndsItForGood) {
   for (int commit = 0; commit < 20; ++commit) write();
   EXPECT_EQ(sync().error().code(), ErrorCode::deposed) << "it is told again and again";
   EXPECT_EQ(log_.attempts(), attempts) << "nothing more is appended";
+  static_cast<void>(publisher_->stop());  // waits for the thread that tells
   EXPECT_EQ(told, 1);
 }
 
@@ -277,7 +278,6 @@ TEST_F(PublisherBadDay, StoppedInTheMiddleItTellsTheNextOneWhatTheLogHas) {
   heal();
 }
 
-// A snapshot is held back, not opened, while the log takes nothing: it would hold the WAL.
 TEST_F(PublisherBadDay, LargeCapturesGoThroughAFileAndSurviveRetries) {
   start();
   ASSERT_TRUE(sync());
