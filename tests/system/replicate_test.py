@@ -248,7 +248,7 @@ def command_line(directory, nats):
     assert process.stop() == 0
     world.cli("snapshot", "create")
     first, second = [json.loads(line)["id"] for line in world.cli("snapshot", "list", "--json").stdout.splitlines()]
-    world.cli("snapshot", "restore", first, "-o", directory / "first.db")
+    world.cli("snapshot", "restore", first, "-o", directory / "snapshot.db")
     assert world.cli("snapshot", "remove", second, check=False).returncode == 1, "the newest stays"
     world.cli("snapshot", "remove", first)
     assert len(world.objects(9)) == 1
