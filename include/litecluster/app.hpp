@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,9 +25,18 @@
 #include <litecluster/hooks.hpp>
 #include <litecluster/member.hpp>
 #include <litecluster/replication.hpp>
+#include <litecluster/ring.hpp>
 #include <litecluster/types.hpp>
 
 namespace litecluster {
+
+/// What a node of a ring sees of it.
+struct RingStatus {
+  RingVersion version;
+  std::uint32_t partitions = 0;
+  std::uint32_t owned = 0;   ///< by this node, now
+  std::uint32_t moving = 0;  ///< that somebody has to release first
+};
 
 /// What a node knows of itself and of its cluster at one moment.
 struct NodeStatus {
@@ -34,7 +44,8 @@ struct NodeStatus {
   std::string node;
   Mode mode = Mode::active_passive;
   Role role = Role::starting;
-  /// "standby", "promoting", "active", "demoting" or "stopped".
+  /// "standby", "promoting", "active", "demoting" or "stopped". In pools and rings: "starting", "working",
+  /// "joining" (the lease was lost, and the node comes back), "leaving" or "stopped".
   std::string stage;
   /// Who leads as far as this node can see; empty when nobody is known.
   std::string leader;
@@ -44,12 +55,13 @@ struct NodeStatus {
   Health health;
   /// Directories with commits of ours that never reached the log.
   std::vector<std::string> diverged;
+  /// In mode ring only.
+  std::optional<RingStatus> ring;
 };
 
 class App {
  public:
-  /// Checks the options; connects to nothing. Errors: invalid_argument, which names the option; unsupported
-  /// for modes other than active_passive.
+  /// Checks the options; connects to nothing. Errors: invalid_argument, which names the option.
   [[nodiscard]] static Result<App> create(AppOptions options);
 
   App(App&&) noexcept;
@@ -62,14 +74,19 @@ class App {
   void on_leader_change(std::function<Status(Context&, const std::string& leader)> hook);
   void on_start(std::function<Status(Context&)> hook);
   void on_stop(std::function<Status(Context&)> hook);
+  void on_own(std::function<Status(Context&, std::span<const Partition>)> hook);
+  void on_release(std::function<Status(Context&, std::span<const Partition>)> hook);
   void on_member_join(std::function<Status(Context&, const Member&)> hook);
   void on_member_leave(std::function<Status(Context&, const Member&)> hook);
-  /// A check of the program's own, beside ours.
+  void on_health_change(std::function<Status(Context&, const Health&)> hook);
+  /// A check of the program's own, beside ours. run() refuses a name that is one of ours (health.hpp).
   void add_health_check(std::string name, HealthProbe probe);
 
-  /// Takes part in the cluster until `context` is cancelled, then steps down in order and leaves. Errors:
-  /// what makes it impossible to take part at all (options, credentials, a node of this name, a database that
-  /// cannot be used); an unreachable NATS is waited for.
+  /// Takes part in the cluster until `context` is cancelled, then steps down or releases its partitions in
+  /// order and leaves. Errors: what makes it impossible to take part at all (options, credentials, a node of
+  /// this name, another mode or number of partitions in this cluster, a database that cannot be used, an
+  /// on_start that failed), and in pools and rings a backend that cannot be kept running. An unreachable NATS
+  /// is waited for.
   [[nodiscard]] Status run(const Context& context);
 
   /// True while this node holds the lease by its own clock and is ready. Reads the clock, no I/O.
@@ -88,6 +105,9 @@ class App {
 
   /// KV and locks of this cluster, over a connection of their own. Blocks until connected.
   [[nodiscard]] Result<Client> client() const;
+  /// The ring of this node. Serving is arranged before run(); before run() and after it nobody owns anything
+  /// and requests wait. In other modes it is empty, and requests fail with failed_precondition.
+  [[nodiscard]] Ring ring() const;
   /// Valid as long as the App lives.
   [[nodiscard]] Wal wal() const;
   [[nodiscard]] Snapshots snapshots() const;

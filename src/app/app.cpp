@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "app/node.hpp"
+#include "app/option_check.hpp"
 #include "log/restore.hpp"
 
 namespace litecluster {
@@ -94,19 +95,7 @@ Status Snapshots::restore(const Context& context, std::string_view id,
 }
 
 Result<App> App::create(AppOptions options) {
-  const auto refuse = [](const char* field, const char* reason) {
-    return failure(ErrorCode::invalid_argument, "create App", field, reason);
-  };
-  if (options.cluster.empty()) return refuse("cluster", "a name is needed");
-  if (options.node.empty()) return refuse("node", "a name is needed");
-  if (options.lease_ttl < std::chrono::seconds(1)) return refuse("lease_ttl", "must be at least 1 s");
-  if (options.heartbeat.count() <= 0 || options.heartbeat * 3 > options.lease_ttl) {
-    return refuse("heartbeat", "must be above 0 and at most lease_ttl / 3");
-  }
-  if (options.sqlite && options.sqlite->path.empty()) return refuse("sqlite.path", "a path is needed");
-  if (options.mode != Mode::active_passive) {
-    return failure(ErrorCode::unsupported, "create App", "mode", "only active_passive is there");
-  }
+  if (auto checked = app::check_options(options); !checked) return std::unexpected(checked.error());
   return App(std::make_unique<Impl>(std::move(options)));
 }
 
@@ -130,11 +119,20 @@ void App::on_start(std::function<Status(Context&)> hook) {
 void App::on_stop(std::function<Status(Context&)> hook) {
   impl_->hooks.on_stop = std::move(hook);
 }
+void App::on_own(std::function<Status(Context&, std::span<const Partition>)> hook) {
+  impl_->hooks.on_own = std::move(hook);
+}
+void App::on_release(std::function<Status(Context&, std::span<const Partition>)> hook) {
+  impl_->hooks.on_release = std::move(hook);
+}
 void App::on_member_join(std::function<Status(Context&, const Member&)> hook) {
   impl_->hooks.on_member_join = std::move(hook);
 }
 void App::on_member_leave(std::function<Status(Context&, const Member&)> hook) {
   impl_->hooks.on_member_leave = std::move(hook);
+}
+void App::on_health_change(std::function<Status(Context&, const Health&)> hook) {
+  impl_->hooks.on_health_change = std::move(hook);
 }
 void App::add_health_check(std::string name, HealthProbe probe) {
   impl_->probes.insert_or_assign(std::move(name), std::move(probe));
@@ -166,6 +164,9 @@ NodeStatus App::status() const {
 }
 Result<Client> App::client() const {
   return impl_->client();
+}
+Ring App::ring() const {
+  return Ring(impl_->ring());
 }
 Wal App::wal() const {
   return Wal(std::make_shared<Wal::Impl>(*impl_));

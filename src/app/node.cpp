@@ -3,10 +3,9 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
-#include <future>
 #include <utility>
 
-#include "base/backoff.hpp"
+#include "app/patiently.hpp"
 #include "base/fault_point.hpp"
 #include "base/file.hpp"
 #include "base/logging.hpp"
@@ -14,7 +13,6 @@
 #include "log/bucket_guard.hpp"
 #include "nats/jetstream.hpp"
 #include "nats/kv_bucket.hpp"
-#include "replication/session_options.hpp"
 
 namespace litecluster {
 
@@ -44,29 +42,17 @@ std::string incarnation_text(const backend::GuardLink* guard) {
   return guard != nullptr ? election::to_string(guard->incarnation()) : base::random_hex(16);
 }
 
-// Tries until it works, can never work, or the Context ends.
-template <typename Attempt>
-auto patiently(const Context& context, const char* what, const Attempt& attempt) -> decltype(attempt()) {
-  base::Backoff backoff(std::chrono::milliseconds(100), std::chrono::seconds(2));
-  bool told = false;
-  while (true) {
-    auto result = attempt();
-    if (result || !replication::may_pass(result.error())) return result;
-    if (!std::exchange(told, true)) base::log_warning(what, {{"reason", result.error().message()}});
-    if (context.wait_for(backoff.next(base::random_u64()))) return result;
-  }
-}
-
-Result<backend::HealthProbe> probe_of(const BackendHealth& health) {
-  if (!health.command.empty()) return backend::HealthProbe(backend::CommandProbe{health.command});
-  if (!health.http.empty()) return backend::parse_health_probe(health.http);
-  if (!health.tcp.empty()) return backend::parse_health_probe("tcp://" + health.tcp);
-  return backend::HealthProbe(backend::ExitProbe{});
-}
-
 }  // namespace
 
-App::Impl::Impl(AppOptions options) : options_(std::move(options)), machine_(equipment_of(options_)) {
+App::Impl::Impl(AppOptions options)
+    : options_(std::move(options)),
+      ring_(std::make_shared<Ring::Impl>(nullptr, options_.cluster, options_.node,
+                                         options_.mode == Mode::ring ? options_.ring.partitions : 1)),
+      machine_(equipment_of(options_)) {
+  if (options_.mode != Mode::ring) ring_->refuse("this node is not in mode ring");
+  if (options_.mode != Mode::active_passive) {
+    worker_ = std::make_unique<app::WorkerNode>(options_, options_.mode == Mode::ring ? ring_ : nullptr);
+  }
   if (options_.sqlite) {
     Sqlite& sqlite = *options_.sqlite;
     if (sqlite.replica.empty()) sqlite.replica = sqlite.path.string() + "-replica";
@@ -79,19 +65,23 @@ App::Impl::~Impl() {
 }
 
 Status App::Impl::run(const Context& context) {
-  hook_runner_ = std::make_unique<app::HookRunner>(
+  if (worker_) return worker_->run(context, {.hooks = hooks, .probes = probes, .guard = guard});
+  if (auto checked = app::check_health_names(probes); !checked) return checked;
+  hooks_ = std::make_unique<app::NodeHooks>(
+      hooks,
       app::HookRunnerOptions{.timeout = options_.hook_timeout, .report = [this](const HealthResult& result) {
-                               if (members_) members_->report("hooks", result);
+                               if (const auto members = member_service()) members->report("hooks", result);
                              }});
   if (auto started = start(context); !started) {
     stop_everything();
     if (context.done()) return {};
     return started;
   }
-  Status result = call_hook("on_start", context, hooks.on_start);
+  Status result = hooks_->start(context);
   if (result) {
     running_ = true;
     const auto registration = context.on_cancel([this] {
+      hooks_->shut_down();
       const base::MutexLock lock(mutex_);
       release_reason_ = election::ReleaseReason::shutdown;
       machine_.shut_down();
@@ -100,7 +90,7 @@ Status App::Impl::run(const Context& context) {
     });
     work();
     running_ = false;
-    static_cast<void>(call_hook("on_stop", Context::background(), hooks.on_stop));
+    hooks_->stop();
     const base::MutexLock lock(mutex_);
     if (refused_) result = std::unexpected(*refused_);
   }
@@ -109,16 +99,15 @@ Status App::Impl::run(const Context& context) {
 }
 
 Status App::Impl::start(const Context& context) {
-  auto connection = patiently(context, "waiting for NATS",
-                              [&] { return nats::Connection::connect(context, options_.nats); });
+  auto connection = app::patiently(context, "waiting for NATS",
+                                   [&] { return nats::Connection::connect(context, options_.nats); });
   if (!connection) return std::unexpected(connection.error());
   connection_ = std::move(*connection);
   if (options_.sqlite) {
     if (auto opened = open_database(context); !opened) return opened;
   }
   if (auto opened = open_backend(); !opened) return opened;
-  if (auto started = start_members(context); !started) return started;
-  return start_election();
+  return start_members(context);
 }
 
 Status App::Impl::open_database(const Context& context) {
@@ -128,7 +117,7 @@ Status App::Impl::open_database(const Context& context) {
   bucket_guard_.emplace(remembered);
   // A bucket that was there once is never created again behind the operator's back.
   const bool create = !remembered.has_value();
-  auto opened = patiently(context, "waiting for the log's bucket",
+  auto opened = app::patiently(context, "waiting for the log's bucket",
                           [&] { return log::open_bucket(context, options_.nats, sqlite.bucket, create); });
   if (!opened && opened.error().code() == ErrorCode::not_found && !create) {
     bucket_guard_->observe(std::nullopt);
@@ -143,7 +132,9 @@ Status App::Impl::open_database(const Context& context) {
                                .incarnation = incarnation_text(guard),
                                .on_position =
                                    [this](Position position) {
-                                     if (lease_) lease_->position_changed(position.txid);
+                                     if (const auto lease = lease_store()) {
+                                       lease->position_changed(position.txid);
+                                     }
                                    },
                                .on_fatal = [this](const Error& error) { publishing_ended(error); }},
       *log_.bucket);
@@ -167,48 +158,23 @@ Status App::Impl::open_backend() {
     const auto address = vip::parse_address(options_.vip->address);
     if (!address) return std::unexpected(address.error());
     vip_ = std::make_unique<vip::VirtualAddress>(options_.vip->interface, *address,
-                                                 [this] { return lease_ && lease_->leads(); });
+                                                 [this] {
+                                                   const auto lease = lease_store();
+                                                   return lease && lease->leads();
+                                                 });
     if (const auto left = vip_->remove_leftover(); !left) return std::unexpected(left.error());
   }
   if (!options_.backend) return {};
-  const Backend& wanted = *options_.backend;
-  auto probe = probe_of(wanted.health);
-  if (!probe) return std::unexpected(probe.error());
-  Result<std::unique_ptr<backend::Backend>> made = nullptr;
-  if (!wanted.systemd_unit.empty()) {
-    made = backend::make_systemd_backend({.unit = wanted.systemd_unit,
-                                          .probe = *probe,
-                                          .probe_timeout = wanted.health.timeout,
-                                          .start_timeout = wanted.start_timeout,
-                                          .grace = wanted.stop_timeout,
-                                          .probe_interval = wanted.health.interval,
-                                          .probe_failures_max = wanted.health.failures_max});
-  } else {
-    backend::ProcessBackendOptions process;
-    process.process.arguments = wanted.command;
-    process.process.directory = wanted.directory.string();
-    for (const auto& [name, value] : wanted.environment)
-      process.process.environment.push_back(name + "=" + value);
-    process.probe = *probe;
-    process.probe_timeout = wanted.health.timeout;
-    process.supervisor.start_timeout = wanted.start_timeout;
-    process.supervisor.grace = wanted.stop_timeout;
-    process.supervisor.probe_interval = wanted.health.interval;
-    process.supervisor.probe_failures_max = wanted.health.failures_max;
-    process.supervisor.restarts_max = wanted.restarts_max;
-    if (guard == nullptr) local_host_ = backend::make_local_process_host();
-    backend::ProcessHost& host = guard != nullptr ? guard->process_host() : *local_host_;
-    made = backend::make_process_backend(host, std::move(process));
-  }
-  if (!made) return std::unexpected(made.error());
-  backend_ = std::move(*made);
-  backend_->on_failure([this](const Error& error) { wish_step_down(error.message()); });
+  auto setup = app::set_up_backend(*options_.backend, guard);
+  if (!setup) return std::unexpected(setup.error());
+  backend_ = std::move(*setup);
+  backend_.backend->on_failure([this](const Error& error) { wish_step_down(error.message()); });
   return {};
 }
 
 Status App::Impl::start_members(const Context& context) {
   const nats::JetStream jetstream(connection_);
-  auto bucket = patiently(context, "waiting for the coordination bucket", [&] {
+  auto bucket = app::patiently(context, "waiting for the coordination bucket", [&] {
     return nats::KeyValue::open_or_create(context, jetstream,
                                           membership::coordination_bucket(options_.cluster));
   });
@@ -217,9 +183,14 @@ Status App::Impl::start_members(const Context& context) {
                                                        .mode = options_.mode,
                                                        .heartbeat = options_.heartbeat,
                                                        .addresses = options_.addresses,
-                                                       .labels = options_.labels});
+                                                       .labels = options_.labels,
+                                                       .version = LITECLUSTER_VERSION});
   if (!service) return std::unexpected(service.error());
-  members_ = std::move(*service);
+  {
+    const base::MutexLock lock(mutex_);
+    members_ = std::move(*service);
+  }
+  members_->report("hooks", {});
   members_->add_listener([this](const membership::ServiceEvent& event) { member_event(event); });
 
   election::LeaseStoreOptions lease;
@@ -232,13 +203,27 @@ Status App::Impl::start_members(const Context& context) {
   if (guard != nullptr) lease.shared_deadline = &guard->lease_deadline();
   auto store = election::LeaseStore::start(*bucket, connection_, std::move(lease));
   if (!store) return std::unexpected(store.error());
-  lease_ = std::move(*store);
-  return {};
+  {
+    const base::MutexLock lock(mutex_);
+    lease_ = std::move(*store);
+  }
+  prober_ = std::make_unique<app::HealthProber>(
+      probes, app::HealthProberOptions{.report = [weak = std::weak_ptr(members_)](const std::string& name,
+                                                                                  HealthResult result) {
+        if (const auto members = weak.lock()) members->report(name, std::move(result));
+      }});
+  members_->start();
+  return members_->wait_joined(context);
 }
 
-Status App::Impl::start_election() {
-  members_->start();
-  return {};
+std::shared_ptr<election::LeaseStore> App::Impl::lease_store() const {
+  const base::MutexLock lock(mutex_);
+  return lease_;
+}
+
+std::shared_ptr<membership::Service> App::Impl::member_service() const {
+  const base::MutexLock lock(mutex_);
+  return members_;
 }
 
 void App::Impl::lease_event(const election::LeaseEvent& event) {
@@ -264,10 +249,13 @@ void App::Impl::lease_event(const election::LeaseEvent& event) {
     cancel_obsolete_step();
     changed_.notify_all();
   }
-  if (std::holds_alternative<election::LeaderChanged>(event)) announce_leader(leader);
+  if (!std::holds_alternative<election::LeaderChanged>(event)) return;
+  base::log_info("leader changed", {{"leader", leader}});
+  hooks_->leader_changed(leader);
 }
 
 void App::Impl::member_event(const membership::ServiceEvent& event) {
+  hooks_->observe(event);
   if (const auto* refused = std::get_if<membership::Refused>(&event)) {
     const base::MutexLock lock(mutex_);
     refused_ = refused->error;
@@ -280,26 +268,14 @@ void App::Impl::member_event(const membership::ServiceEvent& event) {
   if (change == nullptr) return;
   const Member& member = change->member;
   const bool left = change->kind == membership::RosterEvent::Kind::left;
-  if (lease_ && member.id.node != options_.node) {
+  const auto lease = lease_store();
+  if (lease && member.id.node != options_.node) {
     if (left) {
-      lease_->peer_left(member.id.node);
+      lease->peer_left(member.id.node);
     } else {
-      lease_->peer_seen(member.id.node, member.position ? member.position->txid : Txid(0));
+      lease->peer_seen(member.id.node, member.position ? member.position->txid : Txid(0));
     }
   }
-  if (change->kind == membership::RosterEvent::Kind::changed) return;
-  const auto& hook = left ? hooks.on_member_leave : hooks.on_member_join;
-  if (!hook) return;
-  hook_runner_->submit({.name = left ? "on_member_leave" : "on_member_join",
-                        .body = [hook, member](Context& context) { return hook(context, member); }});
-}
-
-void App::Impl::announce_leader(const std::string& leader) {
-  base::log_info("leader changed", {{"leader", leader}});
-  if (!hooks.on_leader_change) return;
-  hook_runner_->submit(
-      {.name = "on_leader_change",
-       .body = [hook = hooks.on_leader_change, leader](Context& context) { return hook(context, leader); }});
 }
 
 void App::Impl::publishing_ended(const Error& error) {
@@ -391,16 +367,16 @@ Status App::Impl::carry_out(app::Step step, const Context& context) {
         if (auto armed = guard->arm(); !armed) return armed;
         armed_ = true;
       }
-      return backend_->start(context);
+      return backend_.backend->start(context);
     }
     case app::Step::run_on_active: {
       members_->set_role(Role::active, epoch);
-      return call_hook("on_active", context, hooks.on_active);
+      return hooks_->call("on_active", context, hooks.on_active);
     }
     case app::Step::raise_vip: return vip_->acquire();
     case app::Step::lower_vip: return vip_->release();
-    case app::Step::stop_backend: return backend_->stop(context);
-    case app::Step::run_on_passive: return call_hook("on_passive", context, hooks.on_passive);
+    case app::Step::stop_backend: return backend_.backend->stop(context);
+    case app::Step::run_on_passive: return hooks_->call("on_passive", context, hooks.on_passive);
     case app::Step::final_sync: return database_->final_sync(context);
     case app::Step::detach_capture: return database_->detach_capture();
     case app::Step::release_lease: return release_lease(context);
@@ -441,18 +417,6 @@ Status App::Impl::become_standby(const Context& context) {
   members_->set_role(Role::passive, Epoch(0));
   if (!database_) return {};
   return database_->follow(context);
-}
-
-Status App::Impl::call_hook(const std::string& name, const Context& context,
-                            const std::function<Status(Context&)>& hook) {
-  if (!hook) return {};
-  const auto answer = std::make_shared<std::promise<Status>>();
-  auto future = answer->get_future();
-  hook_runner_->submit({.name = name,
-                        .parent = context,
-                        .body = [hook](Context& inner) { return hook(inner); },
-                        .done = [answer](const Status& result) { answer->set_value(result); }});
-  return future.get();
 }
 
 // A replica that is still to be seeded would hold up everybody for as long as that takes.
@@ -529,32 +493,36 @@ void App::Impl::report_health() {
     const base::MutexLock lock(mutex_);
     active = machine_.stage() == app::Stage::active;
   }
-  if (backend_ && active) {
-    const auto health = backend_->health();
+  if (backend_.backend && active) {
+    const auto health = backend_.backend->health();
     report("backend", health.has_value(), health ? "" : health.error().message(), HealthLevel::critical);
-  } else if (backend_) {
+  } else if (backend_.backend) {
     report("backend", true, "", HealthLevel::critical);
-  }
-  for (const auto& [name, probe] : probes) {
-    members_->report(name, probe(Context::background().with_timeout(std::chrono::seconds(1))));
   }
 }
 
 void App::Impl::stop_everything() {
   // In the opposite order of start(); listeners of each are silent once it is gone.
-  lease_.reset();
-  if (members_) {
-    static_cast<void>(members_->leave(Context::background().with_timeout(std::chrono::seconds(2))));
-    members_.reset();
+  prober_.reset();
+  std::shared_ptr<election::LeaseStore> lease;
+  std::shared_ptr<membership::Service> members;
+  {
+    const base::MutexLock lock(mutex_);
+    lease = std::exchange(lease_, nullptr);
+    members = std::exchange(members_, nullptr);
+  }
+  lease.reset();
+  if (members) {
+    static_cast<void>(members->leave(Context::background().with_timeout(std::chrono::seconds(2))));
+    members->stop();
   }
   vip_.reset();
-  backend_.reset();
-  local_host_.reset();
+  backend_ = {};
   database_.reset();
   log_.bucket.reset();
   log_.connection.reset();
   connection_.reset();
-  hook_runner_.reset();
+  hooks_.reset();
 }
 
 // Whether handing over to this node would leave the cluster without a leader for long.
@@ -579,6 +547,10 @@ Status App::Impl::check_successor(std::string_view successor) const {
 }
 
 Status App::Impl::step_down(const Context& context, std::string_view successor) {
+  if (worker_) {
+    return failure(ErrorCode::not_leader, "step down", options_.node,
+                   "nobody leads in mode " + std::string(to_string(options_.mode)));
+  }
   const auto registration = context.on_cancel([this] {
     const base::MutexLock lock(mutex_);
     changed_.notify_all();
@@ -620,14 +592,19 @@ Epoch App::Impl::epoch() const {
 }
 
 std::vector<Member> App::Impl::members() const {
-  return running_ ? members_->members() : std::vector<Member>();
+  if (worker_) return worker_->members();
+  const auto members = member_service();
+  return members ? members->members() : std::vector<Member>();
 }
 
 Health App::Impl::health() const {
-  return running_ ? members_->health() : Health();
+  if (worker_) return worker_->health();
+  const auto members = member_service();
+  return members ? members->health() : Health();
 }
 
 std::shared_ptr<nats::Connection> App::Impl::connection() const {
+  if (worker_) return worker_->connection();
   return running_ ? connection_ : nullptr;
 }
 
@@ -646,6 +623,7 @@ Result<Client> App::Impl::client() const {
 }
 
 NodeStatus App::Impl::status() const {
+  if (worker_) return worker_->status();
   NodeStatus status;
   status.cluster = options_.cluster;
   status.node = options_.node;

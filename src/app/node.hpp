@@ -1,4 +1,5 @@
-// One node at work: everything behind App.
+// One node at work: everything behind App. What follows is about mode active_passive; in pools and rings all
+// is left to a WorkerNode.
 //
 // The thread that calls run() carries out the steps that the RoleMachine names, one at a time. Events (a term
 // won or lost, a request to step down, a backend that failed) come from other threads; they are told to the
@@ -17,10 +18,12 @@
 #include <litecluster/app.hpp>
 #include <litecluster/client.hpp>
 
+#include "app/backend_setup.hpp"
 #include "app/database_role.hpp"
-#include "app/hook_runner.hpp"
+#include "app/health_prober.hpp"
+#include "app/node_hooks.hpp"
 #include "app/role_machine.hpp"
-#include "backend/backend.hpp"
+#include "app/worker_node.hpp"
 #include "backend/guard.hpp"
 #include "base/mutex.hpp"
 #include "election/lease_store.hpp"
@@ -57,18 +60,16 @@ class App::Impl {
   [[nodiscard]] std::shared_ptr<nats::Connection> connection() const;
   [[nodiscard]] std::shared_ptr<app::DatabaseRole> database() const;
   [[nodiscard]] const AppOptions& options() const { return options_; }
+  [[nodiscard]] std::shared_ptr<Ring::Impl> ring() const { return ring_; }
   /// The log's bucket; unavailable while not running or without a database.
   [[nodiscard]] Result<log::ObjectBucket*> bucket() const;
 
  private:
-  struct Parts;
-
   [[nodiscard]] Status start(const Context& context);
   [[nodiscard]] Status open_database(const Context& context);
   [[nodiscard]] Status check_bucket(const Context& context);
   [[nodiscard]] Status open_backend();
   [[nodiscard]] Status start_members(const Context& context);
-  [[nodiscard]] Status start_election();
   void lease_event(const election::LeaseEvent& event);
   void member_event(const membership::ServiceEvent& event);
   [[nodiscard]] static bool can_catch_up(const app::DatabaseRole& database);
@@ -80,24 +81,27 @@ class App::Impl {
   [[nodiscard]] Status carry_out(app::Step step, const Context& context);
   [[nodiscard]] Status release_lease(const Context& context);
   [[nodiscard]] Status become_standby(const Context& context);
-  [[nodiscard]] Status call_hook(const std::string& name, const Context& context,
-                                 const std::function<Status(Context&)>& hook);
-  void announce_leader(const std::string& leader);
   void tick();
   void report_health();
   void cancel_obsolete_step() LITECLUSTER_REQUIRES(mutex_);
   void stop_everything();
 
+  // For other threads than the working one.
+  [[nodiscard]] std::shared_ptr<membership::Service> member_service() const;
+  [[nodiscard]] std::shared_ptr<election::LeaseStore> lease_store() const;
+
   AppOptions options_;
-  std::unique_ptr<app::HookRunner> hook_runner_;
+  std::shared_ptr<Ring::Impl> ring_;
+  std::unique_ptr<app::WorkerNode> worker_;  // in pools and rings
+  std::unique_ptr<app::NodeHooks> hooks_;
+  std::unique_ptr<app::HealthProber> prober_;
   std::shared_ptr<nats::Connection> connection_;  // coordination
   log::OpenedBucket log_;                         // a connection of its own: bulk does not delay renewals
   std::shared_ptr<app::DatabaseRole> database_;
-  std::unique_ptr<backend::ProcessHost> local_host_;
-  std::unique_ptr<backend::Backend> backend_;
+  app::BackendSetup backend_;
   std::unique_ptr<vip::VirtualAddress> vip_;
-  std::unique_ptr<membership::Service> members_;
-  std::unique_ptr<election::LeaseStore> lease_;
+  std::shared_ptr<membership::Service> members_;           // changed under mutex_
+  std::shared_ptr<election::LeaseStore> lease_;            // changed under mutex_
   std::atomic<bool> running_{false};
 
   mutable base::Mutex mutex_;

@@ -47,11 +47,14 @@ class Service::Impl {
     forget_timer_ = loop_->add_timer([this] { forget(); });
   }
 
-  ~Impl() {
+  ~Impl() { stop(); }
+
+  void stop() {
     stopped_.cancel();
     watcher_ = {};  // joins
     io_.stop();
     loop_->stop();
+    deadline_.store(0, std::memory_order_release);
   }
 
   void add_listener(ServiceListener listener) { listeners_.push_back(std::move(listener)); }
@@ -525,6 +528,9 @@ void Service::start() {
 }
 Status Service::wait_joined(const Context& context) {
   return impl_->wait_for(context, true);
+}
+void Service::stop() {
+  impl_->stop();
 }
 Status Service::leave(const Context& context) {
   impl_->leave();

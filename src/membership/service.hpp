@@ -93,6 +93,9 @@ class Service {
   void start();
   /// Waits until the node is a member. Errors: what refused it, cancelled, deadline_exceeded.
   [[nodiscard]] Status wait_joined(const Context& context);
+  /// Stops the threads, as the destructor does: listeners are not called any more, and what is told to this
+  /// object is dropped. Not from a listener.
+  void stop();
   /// Says goodbye and waits for it. What was owned has to be let go before. Errors: cancelled,
   /// deadline_exceeded.
   [[nodiscard]] Status leave(const Context& context);

@@ -15,8 +15,11 @@ namespace litecluster::ring {
 
 class RequestServer::Impl {
  public:
-  Impl(std::shared_ptr<Ring::Impl> ring, nats::Subscription subscription, int threads)
-      : ring_(std::move(ring)), subscription_(std::move(subscription)) {
+  Impl(std::shared_ptr<Ring::Impl> ring, std::shared_ptr<nats::Connection> connection,
+       nats::Subscription subscription, int threads)
+      : ring_(std::move(ring)),
+        connection_(std::move(connection)),
+        subscription_(std::move(subscription)) {
     threads_.emplace_back([this] { receive(); });
     for (int thread = 0; thread < std::max(threads, 1); ++thread) threads_.emplace_back([this] { work(); });
   }
@@ -93,12 +96,13 @@ class RequestServer::Impl {
 
   void reply(const nats::Message& message, const base::Bytes& bytes) {
     if (message.reply().empty()) return;
-    const Status sent = ring_->connection()->publish(message.reply(), bytes);
+    const Status sent = connection_->publish(message.reply(), bytes);
     if (sent || sent.error().code() != ErrorCode::too_large) return;
-    static_cast<void>(ring_->connection()->publish(message.reply(), encode_reply(sent.error())));
+    static_cast<void>(connection_->publish(message.reply(), encode_reply(sent.error())));
   }
 
   const std::shared_ptr<Ring::Impl> ring_;
+  const std::shared_ptr<nats::Connection> connection_;
   nats::Subscription subscription_;
   const Context stopped_ = Context::background().with_cancel();
   base::Mutex mutex_;
@@ -109,11 +113,12 @@ class RequestServer::Impl {
 };
 
 Result<std::unique_ptr<RequestServer>> RequestServer::start(std::shared_ptr<Ring::Impl> ring, int threads) {
-  auto subscription = ring->connection()->subscribe(ring->subject_of(ring->node()),
-                                                    {.queue_group = {}, .report_interruptions = false});
+  auto connection = ring->connection();
+  auto subscription = connection->subscribe(ring->subject_of(ring->node()),
+                                            {.queue_group = {}, .report_interruptions = false});
   if (!subscription) return std::unexpected(subscription.error());
-  return std::unique_ptr<RequestServer>(
-      new RequestServer(std::make_unique<Impl>(std::move(ring), std::move(*subscription), threads)));
+  return std::unique_ptr<RequestServer>(new RequestServer(
+      std::make_unique<Impl>(std::move(ring), std::move(connection), std::move(*subscription), threads)));
 }
 
 RequestServer::RequestServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

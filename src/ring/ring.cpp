@@ -105,7 +105,9 @@ Ring::Impl::Attempt Ring::Impl::try_node(const Context& context, std::string_vie
     if (!result) return {};
     return {Kind::answered, std::move(*result)};
   }
-  auto pending = connection_->send_request(subject_of(owner), ring::encode_request(key, payload));
+  const auto way = connection();
+  if (!way) return {};
+  auto pending = way->send_request(subject_of(owner), ring::encode_request(key, payload));
   if (!pending) {
     const ErrorCode code = pending.error().code();
     if (code == ErrorCode::unavailable) return {};
@@ -130,6 +132,9 @@ Ring::Impl::Attempt Ring::Impl::try_node(const Context& context, std::string_vie
 
 Result<std::string> Ring::Impl::request(const Context& context, std::string_view key,
                                         std::string_view payload, const RingRequestOptions& options) {
+  if (!refused_.empty()) {
+    return failure(ErrorCode::failed_precondition, "ring request", std::string(key.substr(0, 64)), refused_);
+  }
   if (key.size() > ring::key_bytes_max) {
     return failure(ErrorCode::too_large, "ring request", std::string(key.substr(0, 64)),
                    "a key has at most 64 KiB");

@@ -24,9 +24,9 @@ class Ring::Impl {
   Impl(std::shared_ptr<nats::Connection> connection, std::string cluster, std::string node,
        std::uint32_t partitions)
       : table(partitions),
-        connection_(std::move(connection)),
         cluster_(std::move(cluster)),
-        node_(std::move(node)) {}
+        node_(std::move(node)),
+        connection_(std::move(connection)) {}
 
   ring::OwnershipTable table;
 
@@ -34,6 +34,8 @@ class Ring::Impl {
     return Partition(ring::partition_of(key, table.partitions()));
   }
 
+  /// All requests fail with failed_precondition from now on. Before the handle is given out.
+  void refuse(std::string reason) { refused_ = std::move(reason); }
   void set_handler(RingHandler handler);
   [[nodiscard]] bool has_handler();
   /// Runs the handler here when this node owns the key; nullopt otherwise.
@@ -53,18 +55,28 @@ class Ring::Impl {
     return cluster_ + ".ctl." + std::string(node) + ".ring";
   }
   [[nodiscard]] const std::string& node() const { return node_; }
-  [[nodiscard]] const std::shared_ptr<nats::Connection>& connection() const { return connection_; }
+  /// nullptr before connect().
+  [[nodiscard]] std::shared_ptr<nats::Connection> connection() {
+    const base::MutexLock lock(mutex_);
+    return connection_;
+  }
+  /// For a handle that is made before there is a connection.
+  void connect(std::shared_ptr<nats::Connection> connection) {
+    const base::MutexLock lock(mutex_);
+    connection_ = std::move(connection);
+  }
 
  private:
   struct Attempt;
   [[nodiscard]] Attempt try_node(const Context& context, std::string_view owner, std::string_view key,
                                  std::string_view payload, const RingRequestOptions& options);
 
-  const std::shared_ptr<nats::Connection> connection_;
   const std::string cluster_;
   const std::string node_;
+  std::string refused_;
 
   base::Mutex mutex_;
+  std::shared_ptr<nats::Connection> connection_ LITECLUSTER_GUARDED_BY(mutex_);
   std::shared_ptr<const RingHandler> handler_ LITECLUSTER_GUARDED_BY(mutex_);
   std::list<std::pair<Partition, Context>> running_ LITECLUSTER_GUARDED_BY(mutex_);
 };

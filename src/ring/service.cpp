@@ -42,10 +42,13 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
         bucket_(std::move(bucket)),
         options_(std::move(options)),
         request_timeout_(std::max<base::Duration>(options_.heartbeat / 2, std::chrono::milliseconds(50))),
-        ring_(std::make_shared<Ring::Impl>(std::move(connection), options_.cluster, options_.node,
-                                           options_.partitions)),
+        ring_(options_.ring ? options_.ring
+                            : std::make_shared<Ring::Impl>(nullptr, options_.cluster, options_.node,
+                                                           options_.partitions)),
         coordinator_({.partitions = options_.partitions, .lease = 3 * options_.heartbeat}),
-        participant_(options_.partitions) {}
+        participant_(options_.partitions) {
+    ring_->connect(std::move(connection));
+  }
 
   void attach() {
     timer_ = loop_->add_timer([weak = weak_from_this()] {
@@ -69,6 +72,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     server.reset();
     io_.stop();
     ring_->table.set_deadline(0);
+    ring_->connect(nullptr);
   }
 
   [[nodiscard]] Ring ring() const { return Ring(ring_); }
@@ -240,6 +244,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     } else if (const auto* acknowledge = std::get_if<AcknowledgeRelease>(&action)) {
       members_.acknowledge(acknowledge->version);
     } else {
+      if (options_.on_settled) options_.on_settled();
       if (!leaving_) return members_.settled();
       const MutexLock lock(mutex_);
       settled_ = true;

@@ -35,8 +35,12 @@ struct ServiceOptions {
   std::function<Status(Context&, std::span<const Partition>)> on_own{};
   std::function<Status(Context&, std::span<const Partition>)> on_release{};
   membership::HookExecutor executor{};
+  /// Called on the loop when everything is let go of after the lease was lost. May be empty.
+  std::function<void()> on_settled{};
   /// That execute requests.
   int request_threads = 4;
+  /// Handle of the same cluster, node and number of partitions that was given out before; may be nullptr.
+  std::shared_ptr<Ring::Impl> ring{};
 };
 
 /// Thread-safe.

@@ -1,0 +1,24 @@
+// From what the options say to a backend that can be started.
+#pragma once
+
+#include <memory>
+
+#include <litecluster/app_options.hpp>
+#include <litecluster/error.hpp>
+
+#include "backend/backend.hpp"
+#include "backend/guard.hpp"
+#include "backend/process.hpp"
+
+namespace litecluster::app {
+
+/// The backend goes before its host.
+struct BackendSetup {
+  std::unique_ptr<backend::ProcessHost> host;  ///< unset when the guard starts the processes
+  std::unique_ptr<backend::Backend> backend;
+};
+
+/// Starts nothing. `guard` may be nullptr: processes are then our own children. Errors: invalid_argument.
+[[nodiscard]] Result<BackendSetup> set_up_backend(const Backend& wanted, backend::GuardLink* guard);
+
+}  // namespace litecluster::app

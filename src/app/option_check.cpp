@@ -1,0 +1,61 @@
+#include "app/option_check.hpp"
+
+#include <string>
+
+#include <litecluster/member.hpp>
+
+#include "membership/record.hpp"
+#include "ring/assignment.hpp"
+
+namespace litecluster::app {
+namespace {
+
+std::unexpected<Error> refuse(const char* option, std::string reason) {
+  return failure(ErrorCode::invalid_argument, "check configuration", option, std::move(reason));
+}
+
+// What belongs to another mode is refused, not ignored: somebody expects it to work.
+Status check_mode(const AppOptions& options) {
+  if (options.mode == Mode::active_passive) return {};
+  const std::string needs = "needs mode active_passive, and this is mode " + std::string(to_string(options.mode));
+  if (options.sqlite) return refuse("sqlite", needs);
+  if (options.vip) return refuse("vip", needs);
+  if (options.mode != Mode::ring) return {};
+  if (const auto checked = ring::check_partitions(options.ring.partitions); !checked) {
+    return refuse("ring.partitions",
+                  "must be from 1 to 4096, and is " + std::to_string(options.ring.partitions));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status check_options(const AppOptions& options) {
+  // The alphabet is the same for both.
+  if (!membership::valid_node_name(options.cluster)) {
+    return refuse("cluster", "1 to 64 letters, digits, '-' or '_' are needed");
+  }
+  if (!membership::valid_node_name(options.node)) {
+    return refuse("node", "1 to 64 letters, digits, '-' or '_' are needed");
+  }
+  if (options.lease_ttl < std::chrono::seconds(1)) return refuse("lease_ttl", "must be at least 1s");
+  if (options.heartbeat.count() <= 0 || options.heartbeat * 3 > options.lease_ttl) {
+    return refuse("heartbeat", "must be above 0 and at most a third of lease_ttl");
+  }
+  if (options.hook_timeout.count() <= 0) return refuse("hook_timeout", "must be above 0");
+  if (options.sqlite && options.sqlite->path.empty()) {
+    return refuse("sqlite.path", "is needed when sqlite is configured");
+  }
+  if (options.sqlite && options.sqlite->replica == options.sqlite->path) {
+    return refuse("sqlite.replica", "must not be the database itself");
+  }
+  if (options.backend && options.backend->command.empty() == options.backend->systemd_unit.empty()) {
+    return refuse("backend", "needs either command or systemd_unit");
+  }
+  if (options.vip && (options.vip->address.empty() || options.vip->interface.empty())) {
+    return refuse("vip", "needs address and interface");
+  }
+  return check_mode(options);
+}
+
+}  // namespace litecluster::app
