@@ -117,8 +117,9 @@ Status App::Impl::open_database(const Context& context) {
   bucket_guard_.emplace(remembered);
   // A bucket that was there once is never created again behind the operator's back.
   const bool create = !remembered.has_value();
-  auto opened = app::patiently(context, "waiting for the log's bucket",
-                          [&] { return log::open_bucket(context, options_.nats, sqlite.bucket, create); });
+  auto opened = app::patiently(context, "waiting for the log's bucket", [&] {
+    return log::open_bucket(context, options_.nats, sqlite.bucket, create);
+  });
   if (!opened && opened.error().code() == ErrorCode::not_found && !create) {
     bucket_guard_->observe(std::nullopt);
     return bucket_guard_->status(sqlite.bucket);
@@ -157,11 +158,10 @@ Status App::Impl::open_backend() {
   if (options_.vip) {
     const auto address = vip::parse_address(options_.vip->address);
     if (!address) return std::unexpected(address.error());
-    vip_ = std::make_unique<vip::VirtualAddress>(options_.vip->interface, *address,
-                                                 [this] {
-                                                   const auto lease = lease_store();
-                                                   return lease && lease->leads();
-                                                 });
+    vip_ = std::make_unique<vip::VirtualAddress>(options_.vip->interface, *address, [this] {
+      const auto lease = lease_store();
+      return lease && lease->leads();
+    });
     if (const auto left = vip_->remove_leftover(); !left) return std::unexpected(left.error());
   }
   if (!options_.backend) return {};
@@ -208,10 +208,10 @@ Status App::Impl::start_members(const Context& context) {
     lease_ = std::move(*store);
   }
   prober_ = std::make_unique<app::HealthProber>(
-      probes, app::HealthProberOptions{.report = [weak = std::weak_ptr(members_)](const std::string& name,
-                                                                                  HealthResult result) {
-        if (const auto members = weak.lock()) members->report(name, std::move(result));
-      }});
+      probes, app::HealthProberOptions{
+                  .report = [weak = std::weak_ptr(members_)](const std::string& name, HealthResult result) {
+                    if (const auto members = weak.lock()) members->report(name, std::move(result));
+                  }});
   members_->start();
   return members_->wait_joined(context);
 }

@@ -100,8 +100,8 @@ class App::Impl {
   std::shared_ptr<app::DatabaseRole> database_;
   app::BackendSetup backend_;
   std::unique_ptr<vip::VirtualAddress> vip_;
-  std::shared_ptr<membership::Service> members_;           // changed under mutex_
-  std::shared_ptr<election::LeaseStore> lease_;            // changed under mutex_
+  std::shared_ptr<membership::Service> members_;  // changed under mutex_
+  std::shared_ptr<election::LeaseStore> lease_;   // changed under mutex_
   std::atomic<bool> running_{false};
 
   mutable base::Mutex mutex_;

@@ -17,7 +17,8 @@ std::unexpected<Error> refuse(const char* option, std::string reason) {
 // What belongs to another mode is refused, not ignored: somebody expects it to work.
 Status check_mode(const AppOptions& options) {
   if (options.mode == Mode::active_passive) return {};
-  const std::string needs = "needs mode active_passive, and this is mode " + std::string(to_string(options.mode));
+  const std::string needs =
+      "needs mode active_passive, and this is mode " + std::string(to_string(options.mode));
   if (options.sqlite) return refuse("sqlite", needs);
   if (options.vip) return refuse("vip", needs);
   if (options.mode != Mode::ring) return {};

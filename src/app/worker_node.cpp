@@ -60,7 +60,8 @@ Status WorkerNode::start(const Context& context) {
   if (auto started = start_backend(context); !started) return started;
   const auto members = service();
   prober_ = std::make_unique<HealthProber>(
-      equipment_.probes, HealthProberOptions{.report = [weak = std::weak_ptr(members)](const std::string& name, HealthResult result) {
+      equipment_.probes, HealthProberOptions{.report = [weak = std::weak_ptr(members)](
+                                                           const std::string& name, HealthResult result) {
         if (const auto service = weak.lock()) service->report(name, std::move(result));
       }});
   report_health();
@@ -225,7 +226,8 @@ void WorkerNode::shut_down() {
 void WorkerNode::say_goodbye() {
   const Context context = Context::background();
   if (ring_service_) {
-    const auto released = ring_service_->release_all(context.with_timeout(options_.hook_timeout + release_margin));
+    const auto released =
+        ring_service_->release_all(context.with_timeout(options_.hook_timeout + release_margin));
     // Without a goodbye the others wait for the lease to run out.
     if (!released) {
       base::log_error("cannot release everything", {{"reason", released.error().message()}});

@@ -380,7 +380,7 @@ class Service::Impl {
       own.process_is_dead = own.record && is_certainly_dead(own.record->process);
     }
     loop_->post([this, own = std::move(own)] {
-      session_.record_seen(BootClock::now(), own);
+      session_.read_done(BootClock::now(), own);
       pump();
     });
   }

@@ -28,17 +28,18 @@ void Session::start(base::BootTime now) {
   read(now);
 }
 
+void Session::read_done(base::BootTime now, const OwnRecord& own) {
+  if (in_flight_ != Operation::read) return;
+  in_flight_ = Operation::none;
+  if (state_ == State::claiming) return claim(now, own);
+  if (live()) own_record_while_live(now, own, true);
+}
+
+// While an operation is in flight its result tells more, and news must not be taken for it: the answer would
+// then be taken for that of the next operation.
 void Session::record_seen(base::BootTime now, const OwnRecord& own) {
-  switch (state_) {
-    case State::claiming:
-      if (in_flight_ == Operation::write) return;  // news of a watch: the write's result tells more
-      in_flight_ = Operation::none;
-      claim(now, own);
-      return;
-    case State::live:
-    case State::leaving: own_record_while_live(now, own); return;
-    default: in_flight_ = Operation::none; return;
-  }
+  if (state_ == State::claiming && in_flight_ == Operation::none) return claim(now, own);
+  if (live()) own_record_while_live(now, own, false);
 }
 
 void Session::read_failed(base::BootTime now) {
@@ -104,11 +105,9 @@ void Session::written(base::BootTime now, WriteOutcome outcome, Revision revisio
   tick(now);
 }
 
-void Session::own_record_while_live(base::BootTime now, const OwnRecord& own) {
-  const bool answer = in_flight_ == Operation::read;
+void Session::own_record_while_live(base::BootTime now, const OwnRecord& own, bool answer) {
   const bool news = own.revision > revision_;
-  if (!answer && (!news || in_flight_ == Operation::write)) return;
-  if (answer) in_flight_ = Operation::none;
+  if (!answer && (!news || in_flight_ != Operation::none)) return;
   const bool ours = own.record && own.record->state == RecordState::alive &&
                     own.record->member.id.incarnation == id_.incarnation;
   if (ours) {

@@ -81,9 +81,11 @@ class Session {
   explicit Session(SessionOptions options);
 
   void start(base::BootTime now);
-  /// The answer to ReadRecord, or news of the own record from a watch.
-  void record_seen(base::BootTime now, const OwnRecord& own);
+  /// The answer to ReadRecord.
+  void read_done(base::BootTime now, const OwnRecord& own);
   void read_failed(base::BootTime now);
+  /// News of the own record from a watch.
+  void record_seen(base::BootTime now, const OwnRecord& own);
   /// The answer to WriteRecord. `revision` counts when done.
   void written(base::BootTime now, WriteOutcome outcome, Revision revision);
   void tick(base::BootTime now);
@@ -122,7 +124,7 @@ class Session {
   void claimed(base::BootTime now, Revision revision);
   /// Ends the life when its deadline has passed.
   bool past_deadline(base::BootTime now);
-  void own_record_while_live(base::BootTime now, const OwnRecord& own);
+  void own_record_while_live(base::BootTime now, const OwnRecord& own, bool answer);
   void lapse(std::string reason);
   void refuse(Error error);
   void read(base::BootTime now);

@@ -17,9 +17,7 @@ class RequestServer::Impl {
  public:
   Impl(std::shared_ptr<Ring::Impl> ring, std::shared_ptr<nats::Connection> connection,
        nats::Subscription subscription, int threads)
-      : ring_(std::move(ring)),
-        connection_(std::move(connection)),
-        subscription_(std::move(subscription)) {
+      : ring_(std::move(ring)), connection_(std::move(connection)), subscription_(std::move(subscription)) {
     threads_.emplace_back([this] { receive(); });
     for (int thread = 0; thread < std::max(threads, 1); ++thread) threads_.emplace_back([this] { work(); });
   }

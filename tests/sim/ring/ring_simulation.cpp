@@ -483,9 +483,9 @@ void Simulation::answer(Node& node, Event& event) {
         const bool dead =
             node.predecessor_known_dead && !event.value.record->member.id.incarnation.starts_with(
                                                fmt::format("{}.{}", node.name, node.process_number));
-        return process.session.record_seen(now, {event.value.revision, *event.value.record, dead});
+        return process.session.read_done(now, {event.value.revision, *event.value.record, dead});
       }
-      return process.session.record_seen(now, {});
+      return process.session.read_done(now, {});
     case Operation::session_write:
       return process.session.written(now, answered ? event.outcome : membership::WriteOutcome::unknown,
                                      event.value.revision);

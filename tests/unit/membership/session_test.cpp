@@ -33,7 +33,7 @@ class SessionTest : public ::testing::Test {
   static Session live() {
     Session session = make();
     session.start(at(0s));
-    session.record_seen(at(0s), {});
+    session.read_done(at(0s), {});
     session.written(at(100ms), WriteOutcome::done, Revision(5));
     EXPECT_TRUE(take<SessionJoined>(session));
     return session;
@@ -44,7 +44,7 @@ TEST_F(SessionTest, AFreeNameIsTakenAndTheFirstRevisionNamesTheLife) {
   Session session = make();
   session.start(at(0s));
   EXPECT_TRUE(take<ReadRecord>(session));
-  session.record_seen(at(10ms), {});
+  session.read_done(at(10ms), {});
   const auto write = take<WriteRecord>(session);
   ASSERT_TRUE(write);
   EXPECT_EQ(write->expected, Revision());
@@ -84,7 +84,7 @@ TEST_F(SessionTest, AnUnknownOutcomeIsReadBackAndDoesNotExtendTheDeadline) {
   EXPECT_EQ(session.deadline(), at(2400ms));
   Record mine = other("me");
   mine.member.id.joined = Revision(5);
-  session.record_seen(at(1600ms), {Revision(6), mine});
+  session.read_done(at(1600ms), {Revision(6), mine});
   const auto write = take<WriteRecord>(session);
   ASSERT_TRUE(write);
   EXPECT_EQ(write->expected, Revision(6)) << "it had been stored";
@@ -98,7 +98,7 @@ TEST_F(SessionTest, BeingExpelledEndsTheLifeAndANewOneBeginsOnceSettled) {
   EXPECT_FALSE(take<ReadRecord>(session)) << "not before all is let go";
   session.settled(at(10s));
   EXPECT_TRUE(take<ReadRecord>(session));
-  session.record_seen(at(10s), {Revision(9), other("me", RecordState::expelled)});
+  session.read_done(at(10s), {Revision(9), other("me", RecordState::expelled)});
   const auto write = take<WriteRecord>(session);
   ASSERT_TRUE(write);
   EXPECT_EQ(write->expected, Revision(9));
@@ -108,7 +108,7 @@ TEST_F(SessionTest, BeingExpelledEndsTheLifeAndANewOneBeginsOnceSettled) {
 TEST_F(SessionTest, ANameThatIsRenewedByAnotherProcessIsRefused) {
   Session session = make();
   session.start(at(0s));
-  session.record_seen(at(0s), {Revision(5), other("you")});
+  session.read_done(at(0s), {Revision(5), other("you")});
   EXPECT_FALSE(take<WriteRecord>(session));
   session.record_seen(at(1s), {Revision(6), other("you")});
   const auto refused = take<SessionRefused>(session);
@@ -119,13 +119,13 @@ TEST_F(SessionTest, ANameThatIsRenewedByAnotherProcessIsRefused) {
 TEST_F(SessionTest, ASilentNameIsTakenOverAfterOneWholeLeaseAtTheRevisionSeen) {
   Session session = make();
   session.start(at(0s));
-  session.record_seen(at(0s), {Revision(5), other("you")});
+  session.read_done(at(0s), {Revision(5), other("you")});
   static_cast<void>(session.take_actions());
   session.tick(at(2900ms));
-  session.record_seen(at(2990ms), {Revision(5), other("you")});
+  session.read_done(at(2990ms), {Revision(5), other("you")});
   EXPECT_FALSE(take<WriteRecord>(session));
   session.tick(at(3s));
-  session.record_seen(at(3s), {Revision(5), other("you")});
+  session.read_done(at(3s), {Revision(5), other("you")});
   const auto write = take<WriteRecord>(session);
   ASSERT_TRUE(write);
   EXPECT_EQ(write->expected, Revision(5));
@@ -137,7 +137,7 @@ TEST_F(SessionTest, ANameIsTakenAtOnceWhenItsHolderSaidGoodbyeOrIsKnownToBeDead)
         OwnRecord{Revision(5), other("dead")}, OwnRecord{Revision(5), std::nullopt}}) {
     Session session = make("dead");
     session.start(at(0s));
-    session.record_seen(at(0s), own);
+    session.read_done(at(0s), own);
     const auto write = take<WriteRecord>(session);
     ASSERT_TRUE(write);
     EXPECT_EQ(write->expected, Revision(5));
@@ -150,6 +150,22 @@ TEST_F(SessionTest, AnotherProcessThatTookTheNameEndsThisOneForGood) {
   EXPECT_TRUE(take<SessionLapsed>(session));
   session.settled(at(300ms));
   EXPECT_TRUE(take<SessionRefused>(session));
+}
+
+TEST_F(SessionTest, TheResultOfAFormerLifesWriteIsNotTakenForThatOfTheNewOne) {
+  Session session = live();
+  session.tick(at(1s));
+  EXPECT_TRUE(take<WriteRecord>(session));
+  session.tick(at(2400ms));
+  EXPECT_TRUE(take<SessionLapsed>(session));
+  session.record_seen(at(2450ms), {Revision(9), other("me", RecordState::expelled)});
+  session.settled(at(2500ms));
+  EXPECT_FALSE(take<ReadRecord>(session)) << "one operation at a time: the write is still under way";
+  session.record_seen(at(2550ms), {Revision(9), other("me", RecordState::expelled)});
+  EXPECT_FALSE(take<WriteRecord>(session));
+  session.written(at(2600ms), WriteOutcome::done, Revision(10));
+  EXPECT_FALSE(session.live()) << "it belongs to the life that is over";
+  EXPECT_TRUE(take<ReadRecord>(session));
 }
 
 TEST_F(SessionTest, AGoodbyeIsWrittenAtTheOwnRevisionAndEndsIt) {
@@ -171,7 +187,7 @@ TEST_F(SessionTest, OldNewsAndAStaleAnswerDoNotEndALife) {
   session.tick(at(1s));
   static_cast<void>(session.take_actions());
   session.written(at(1100ms), WriteOutcome::conflict, Revision());
-  session.record_seen(at(1200ms), {Revision(3), other("you", RecordState::left)});
+  session.read_done(at(1200ms), {Revision(3), other("you", RecordState::left)});
   EXPECT_TRUE(session.live());
   EXPECT_TRUE(session.next_tick().has_value()) << "it is read again in a moment";
 }
