@@ -32,14 +32,14 @@ enum class PageEncoding {
 /// The database that is made highly available.
 struct Sqlite {
   /// The database file that the leader's application opens. A local file, in WAL mode.
-  std::filesystem::path path;
+  std::filesystem::path path{};
   /// Where a standby keeps its readable copy. Empty: `<path>-replica`.
-  std::filesystem::path replica;
+  std::filesystem::path replica{};
   std::chrono::milliseconds snapshot_interval = std::chrono::hours(1);
   /// How far back restore to any point in time is promised.
   std::chrono::milliseconds retention = std::chrono::hours(24);
   /// Empty: level 1 each 10 s, level 2 each 5 min, level 3 each hour.
-  std::vector<CompactionLevel> compaction_levels;
+  std::vector<CompactionLevel> compaction_levels{};
   PageEncoding page_encoding = PageEncoding::block;
   /// Under sustained load, the shortest time between two log objects.
   std::chrono::milliseconds min_sync_interval{10};
@@ -50,15 +50,15 @@ struct Sqlite {
   /// Log objects kept on disk while NATS is away (`replicate` without election only).
   std::uint64_t spool_bytes_max = std::uint64_t{1} << 30U;
   /// Object store bucket. Empty: `<cluster>-wal`.
-  std::string bucket;
+  std::string bucket{};
 };
 
 /// How to find out whether a backend serves. At most one of tcp, http and command is set; with none, a
 /// backend counts as healthy as soon as it runs.
 struct BackendHealth {
-  std::string tcp;                   ///< "host:port" accepts connections
-  std::string http;                  ///< "http://host:port/path" answers 2xx
-  std::vector<std::string> command;  ///< exits with 0
+  std::string tcp{};                   ///< "host:port" accepts connections
+  std::string http{};                  ///< "http://host:port/path" answers 2xx
+  std::vector<std::string> command{};  ///< exits with 0
   std::chrono::milliseconds interval{1000};
   std::chrono::milliseconds timeout{1000};
   /// Failures in a row after start-up that make it unhealthy.
@@ -67,23 +67,23 @@ struct BackendHealth {
 
 /// The application that runs on the leader. At most one of command and systemd_unit is set.
 struct Backend {
-  std::vector<std::string> command;  ///< program and arguments; no shell in between
-  std::string systemd_unit;
-  std::filesystem::path directory;                 ///< working directory; empty: ours
-  std::map<std::string, std::string> environment;  ///< added to ours
+  std::vector<std::string> command{};  ///< program and arguments; no shell in between
+  std::string systemd_unit{};
+  std::filesystem::path directory{};                 ///< working directory; empty: ours
+  std::map<std::string, std::string> environment{};  ///< added to ours
   /// From TERM to KILL.
   std::chrono::milliseconds stop_timeout{5000};
   /// Leadership is given up when the backend is not healthy this long after its start.
   std::chrono::milliseconds start_timeout{30000};
   /// Restarts within start_timeout after which leadership is given up.
   int restarts_max = 5;
-  BackendHealth health;
+  BackendHealth health{};
 };
 
 /// A virtual IP address that follows the leader.
 struct Vip {
-  std::string address;    ///< "10.0.0.10/24" or "fd00::10/64"
-  std::string interface;  ///< "eth0"
+  std::string address{};    ///< "10.0.0.10/24" or "fd00::10/64"
+  std::string interface{};  ///< "eth0"
 };
 
 enum class Mode {
@@ -98,26 +98,26 @@ struct RingOptions {
 
 struct AppOptions {
   /// Letters, digits, `-` and `_`: it becomes part of bucket names.
-  std::string cluster;
+  std::string cluster{};
   /// Unique in the cluster; the same alphabet.
-  std::string node;
-  NatsOptions nats;
+  std::string node{};
+  NatsOptions nats{};
   Mode mode = Mode::active_passive;
-  std::optional<Sqlite> sqlite;
-  std::optional<Backend> backend;
-  std::optional<Vip> vip;
-  RingOptions ring;
+  std::optional<Sqlite> sqlite{};
+  std::optional<Backend> backend{};
+  std::optional<Vip> vip{};
+  RingOptions ring{};
   /// At least 1 s.
   std::chrono::milliseconds lease_ttl{10000};
   /// At most lease_ttl / 3.
   std::chrono::milliseconds heartbeat{3000};
   /// How long a node that stepped down leaves leadership to others. Unset: lease_ttl.
-  std::optional<std::chrono::milliseconds> cooldown;
+  std::optional<std::chrono::milliseconds> cooldown{};
   /// A hook that takes longer has its Context cancelled.
   std::chrono::milliseconds hook_timeout{30000};
   /// Published to the other members.
-  std::map<std::string, std::string> labels;
-  std::vector<std::string> addresses;
+  std::map<std::string, std::string> labels{};
+  std::vector<std::string> addresses{};
 };
 
 }  // namespace litecluster

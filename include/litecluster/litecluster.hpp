@@ -15,4 +15,5 @@
 #include <litecluster/nats_options.hpp>
 #include <litecluster/replication.hpp>
 #include <litecluster/ring.hpp>
+#include <litecluster/ring_client.hpp>
 #include <litecluster/types.hpp>

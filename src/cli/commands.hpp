@@ -38,6 +38,7 @@ struct CommandLine {
 /// Prints "litecluster: <message>" to standard error and records the exit status.
 void report(CommandLine& line, const Error& error);
 
+void add_cluster_commands(CommandLine& line);
 void add_kv_commands(CommandLine& line);
 void add_lock_commands(CommandLine& line);
 void add_ltx_commands(CommandLine& line);

@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   litecluster::cli::CommonOptions common;
   ExitStatus exit_status = ExitStatus::fine;
   litecluster::cli::CommandLine line{program, common, exit_status};
+  litecluster::cli::add_cluster_commands(line);
   litecluster::cli::add_kv_commands(line);
   litecluster::cli::add_lock_commands(line);
   litecluster::cli::add_ltx_commands(line);

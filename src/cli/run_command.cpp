@@ -1,34 +1,18 @@
-// `litecluster run`, and the commands that talk to nodes: status, stepdown, members.
-#include <unistd.h>
-
-#include <cstdio>
+// `litecluster run`.
 #include <memory>
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
 #include "daemon/node_process.hpp"
-#include "daemon/signal_context.hpp"
-#include "election/record.hpp"
-#include "membership/service.hpp"
-#include "nats/connection.hpp"
-#include "nats/jetstream.hpp"
-#include "nats/kv_bucket.hpp"
 
 namespace litecluster::cli {
 namespace {
 
-using nlohmann::json;
-
 struct Arguments {
   ConfigFlags flags;
   std::vector<std::string> backend;
-  std::string successor;
-  bool watch = false;
 };
 
 void run(CommandLine& line, const Arguments& arguments) {
@@ -42,139 +26,6 @@ void run(CommandLine& line, const Arguments& arguments) {
   line.exit_status = static_cast<ExitStatus>(daemon::run_node_process(*config));
 }
 
-// One connection, and who is there.
-class Cluster {
- public:
-  static Result<Cluster> open(const Context& context, const Arguments& arguments) {
-    const auto config = resolve_config(arguments.flags);
-    if (!config) return std::unexpected(config.error());
-    if (config->app.cluster.empty()) {
-      return failure(ErrorCode::invalid_argument, "find cluster", "", "give --cluster NAME");
-    }
-    auto connection = nats::Connection::connect(context, config->app.nats);
-    if (!connection) return std::unexpected(connection.error());
-    const std::string bucket = membership::coordination_bucket(config->app.cluster).bucket;
-    auto opened = nats::KeyValue::open(context, nats::JetStream(*connection), bucket);
-    if (!opened) return std::unexpected(opened.error());
-    return Cluster(config->app.cluster, std::move(*connection), std::move(*opened));
-  }
-
-  [[nodiscard]] Result<election::LeaderRecord> leader(const Context& context) const {
-    const auto entry = bucket_.get(context, "leader", nats::KvRead::leader);
-    if (!entry) return std::unexpected(entry.error());
-    return election::decode_record(entry->value);
-  }
-
-  [[nodiscard]] Result<std::vector<std::string>> nodes(const Context& context) const {
-    auto keys = bucket_.keys(context, "members.>");
-    if (!keys) return keys;
-    for (std::string& key : *keys) key = key.substr(key.find('.') + 1);
-    return keys;
-  }
-
-  [[nodiscard]] Result<json> ask(const Context& context, const std::string& node, const json& request) const {
-    const std::string subject = name_ + ".ctl." + node + "." + request.value("verb", "");
-    const auto answer = connection_->request(context, subject, base::as_bytes(request.dump()));
-    if (!answer) return std::unexpected(answer.error());
-    json parsed = json::parse(answer->text(), nullptr, false);
-    if (!parsed.is_object()) return failure(ErrorCode::corrupt, "ask", node, "the answer is no JSON object");
-    return parsed;
-  }
-
- private:
-  Cluster(std::string name, std::shared_ptr<nats::Connection> connection, nats::KeyValue bucket)
-      : name_(std::move(name)), connection_(std::move(connection)), bucket_(std::move(bucket)) {}
-  std::string name_;
-  std::shared_ptr<nats::Connection> connection_;
-  nats::KeyValue bucket_;
-};
-
-std::string lag_text(const json& status) {
-  const json& lag = status["lag"];
-  if (!lag.is_object() || !lag["txids"].is_number()) return "unknown";
-  return fmt::format("{} ({:.1f} s)", lag["txids"].get<std::uint64_t>(),
-                     lag["seconds"].is_number() ? lag["seconds"].get<double>() : 0.0);
-}
-
-std::string text_or(const json& object, const char* name, const char* otherwise) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() && !found->get<std::string>().empty()
-             ? found->get<std::string>()
-             : otherwise;
-}
-
-void print_node(const std::string& node, const Result<json>& status) {
-  if (!status) {
-    fmt::print("{:<16} {:<10} {}\n", node, "silent", status.error().message());
-    return;
-  }
-  const json& position = (*status)["position"];
-  std::string reason;
-  for (const json& check : (*status)["health"]["checks"]) {
-    if (text_or(check, "level", "passing") != "passing") {
-      reason += " " + text_or(check, "name", "") + ": " + text_or(check, "reason", "") + ";";
-    }
-  }
-  fmt::print("{:<16} {:<10} epoch {:<5} TXID {}  lag {:<12} {}{}\n", node, text_or(*status, "stage", "?"),
-             (*status)["epoch"].get<std::uint64_t>(),
-             position.is_object() ? text_or(position, "txid", "?") : "unknown         ", lag_text(*status),
-             text_or((*status)["health"], "level", "?"), reason);
-}
-
-Status status(CommandLine& line, const Arguments& arguments) {
-  const Context context = daemon::context_until_signal();
-  const auto cluster = Cluster::open(context, arguments);
-  if (!cluster) return std::unexpected(cluster.error());
-  do {
-    const auto nodes = cluster->nodes(context);
-    if (!nodes) return std::unexpected(nodes.error());
-    json all = json::array();
-    if (arguments.watch && !line.common.json && ::isatty(STDOUT_FILENO) == 1) fmt::print("\x1b[H\x1b[2J");
-    for (const std::string& node : *nodes) {
-      const auto answer =
-          cluster->ask(context.with_timeout(std::chrono::seconds(2)), node, {{"verb", "status"}});
-      if (line.common.json) {
-        all.push_back(answer ? *answer
-                             : json{{"node", node}, {"ok", false}, {"message", answer.error().message()}});
-      } else {
-        print_node(node, answer);
-      }
-    }
-    if (line.common.json) fmt::print("{}\n", all.dump());
-    std::fflush(stdout);
-  } while (arguments.watch && !context.wait_for(std::chrono::seconds(1)));
-  return {};
-}
-
-Status step_down(const CommandLine& line, const Arguments& arguments) {
-  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
-  const auto cluster = Cluster::open(context, arguments);
-  if (!cluster) return std::unexpected(cluster.error());
-  const auto leader = cluster->leader(context);
-  if (!leader) return std::unexpected(leader.error());
-  if (leader->state != election::LeaseState::held) {
-    return failure(ErrorCode::not_leader, "step down", "", "nobody leads at the moment");
-  }
-  const auto answer =
-      cluster->ask(context, leader->node, {{"verb", "stepdown"}, {"to", arguments.successor}});
-  if (!answer) return std::unexpected(answer.error());
-  if (!answer->value("ok", false)) {
-    const bool missing = text_or(*answer, "code", "") == "not_found";
-    return failure(missing ? ErrorCode::not_found : ErrorCode::not_leader, "step down", leader->node,
-                   text_or(*answer, "message", "refused"));
-  }
-  if (line.common.json) {
-    fmt::print("{}\n", json{{"ok", true}, {"node", leader->node}, {"epoch", leader->epoch.value()}}.dump());
-  } else {
-    fmt::print("{} stepped down from epoch {}\n", leader->node, leader->epoch.value());
-  }
-  return {};
-}
-
-bool concerns_connection(std::string_view key) {
-  return key == "cluster" || key.starts_with("nats.");
-}
-
 }  // namespace
 
 void add_run_commands(CommandLine& line) {
@@ -185,22 +36,6 @@ void add_run_commands(CommandLine& line) {
   node->add_option("backend", arguments->backend, "after --: the application and its arguments");
   node->positionals_at_end();
   node->callback([&line, arguments] { run(line, *arguments); });
-
-  CLI::App* show = line.program.add_subcommand("status", "Show members, roles, positions, lag and health");
-  add_config_flags(*show, arguments->flags, "Connection", concerns_connection);
-  show->add_flag("--json", line.common.json, "print JSON");
-  show->add_flag("--watch", arguments->watch, "again every second");
-  show->callback([&line, arguments] {
-    if (const auto done = status(line, *arguments); !done) report(line, done.error());
-  });
-
-  CLI::App* down = line.program.add_subcommand("stepdown", "Let the leader hand over");
-  add_config_flags(*down, arguments->flags, "Connection", concerns_connection);
-  down->add_flag("--json", line.common.json, "print JSON");
-  down->add_option("--to", arguments->successor, "the node that shall follow");
-  down->callback([&line, arguments] {
-    if (const auto done = step_down(line, *arguments); !done) report(line, done.error());
-  });
 }
 
 }  // namespace litecluster::cli

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "app/option_check.hpp"
 #include "daemon/scalar.hpp"
 
 namespace litecluster::daemon {
@@ -152,16 +153,6 @@ class YamlReader {
   std::set<std::string> seen_;
 };
 
-bool is_name(std::string_view text) {
-  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char character) {
-    return std::isalnum(static_cast<unsigned char>(character)) != 0 || character == '-' || character == '_';
-  });
-}
-
-std::unexpected<Error> refuse(const std::string& key, const std::string& reason) {
-  return failure(ErrorCode::invalid_argument, "check configuration", key, reason);
-}
-
 }  // namespace
 
 std::string ConfigKey::environment_variable() const {
@@ -215,8 +206,9 @@ Status read_yaml(Config& config, const std::string& text, const std::string& fil
 
 Status read_environment(Config& config, const std::vector<std::string>& environment) {
   static const std::set<std::string> for_others = {
-      "LITECLUSTER_FAULT",         "LITECLUSTER_CONFIG", "LITECLUSTER_NATS_SERVER", "LITECLUSTER_PARTNERS",
-      "LITECLUSTER_FENCING_TOKEN", "LITECLUSTER_HOOK",   "LITECLUSTER_LEADER",      "LITECLUSTER_MEMBER"};
+      "LITECLUSTER_FAULT",         "LITECLUSTER_CONFIG", "LITECLUSTER_NATS_SERVER",  "LITECLUSTER_PARTNERS",
+      "LITECLUSTER_FENCING_TOKEN", "LITECLUSTER_HOOK",   "LITECLUSTER_LEADER",       "LITECLUSTER_MEMBER",
+      "LITECLUSTER_PARTITIONS",    "LITECLUSTER_HEALTH", "LITECLUSTER_HEALTH_REASON"};
   for (const std::string& entry : environment) {
     const std::size_t equals = entry.find('=');
     const std::string name = entry.substr(0, equals);
@@ -235,27 +227,7 @@ Status read_environment(Config& config, const std::vector<std::string>& environm
 }
 
 Status validate(const Config& config) {
-  const AppOptions& app = config.app;
-  if (!is_name(app.cluster)) return refuse("cluster", "1 to 64 letters, digits, '-' or '_' are needed");
-  if (!is_name(app.node)) return refuse("node", "1 to 64 letters, digits, '-' or '_' are needed");
-  if (app.lease_ttl < std::chrono::seconds(1)) return refuse("lease_ttl", "must be at least 1s");
-  if (app.heartbeat.count() <= 0 || app.heartbeat * 3 > app.lease_ttl) {
-    return refuse("heartbeat", "must be above 0 and at most a third of lease_ttl");
-  }
-  if (app.sqlite && app.sqlite->path.empty())
-    return refuse("sqlite.path", "is needed when sqlite is configured");
-  if (app.sqlite && app.sqlite->replica == app.sqlite->path) {
-    return refuse("sqlite.replica", "must not be the database itself");
-  }
-  if (app.sqlite && app.mode != Mode::active_passive) return refuse("sqlite", "needs mode active_passive");
-  if (app.backend && app.backend->command.empty() == app.backend->systemd_unit.empty()) {
-    return refuse("backend", "needs either command or systemd_unit");
-  }
-  if (app.vip && (app.vip->address.empty() || app.vip->interface.empty())) {
-    return refuse("vip", "needs address and interface");
-  }
-  if (app.ring.partitions == 0) return refuse("ring.partitions", "must be from 1 to 4096");
-  return {};
+  return app::check_options(config.app);
 }
 
 }  // namespace litecluster::daemon

@@ -242,9 +242,10 @@ void add_sqlite_keys(std::vector<ConfigKey>& keys) {
 }
 
 void add_backend_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back({"backend.command", "program and arguments; started on the leader alone", true,
+  keys.push_back({"backend.command",
+                  "program and arguments; runs on the leader, in pools and rings on every node", true,
                   texts(LITECLUSTER_FIELD(backend, command))});
-  keys.push_back({"backend.systemd_unit", "unit that is started on the leader alone", false,
+  keys.push_back({"backend.systemd_unit", "unit; runs on the leader, in pools and rings on every node", false,
                   text(LITECLUSTER_FIELD(backend, systemd_unit))});
   keys.push_back(
       {"backend.directory", "its working directory", false, text(LITECLUSTER_FIELD(backend, directory))});

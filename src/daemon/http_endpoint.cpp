@@ -30,7 +30,7 @@ class Endpoint final : public HttpEndpoint {
     });
     server_.Get("/ready", [this](const httplib::Request&, httplib::Response& response) {
       const NodeStatus status = sources_.status();
-      response.status = status.stage == "active" || status.mode != Mode::active_passive ? 200 : 503;
+      response.status = status.stage == "active" || status.stage == "working" ? 200 : 503;
       response.set_content(status.stage + "\n", "text/plain");
     });
     server_.Get("/status", [this](const httplib::Request&, httplib::Response& response) {

@@ -82,6 +82,13 @@ Result<std::unique_ptr<ControlServer>> start_control(const Context& context,
   }
 }
 
+// The guard must not start another agent then.
+bool would_happen_again(const Error& error) {
+  if (error.code() == ErrorCode::already_exists || error.code() == ErrorCode::invalid_argument) return true;
+  // Another mode or number of partitions in this cluster.
+  return error.code() == ErrorCode::failed_precondition && error.operation().starts_with("join ");
+}
+
 int run_agent(Config config, backend::GuardLink& guard) {
   base::configure_logging(config.log_level, config.log_format);
   const Context context = context_until_signal();
@@ -121,11 +128,7 @@ int run_agent(Config config, backend::GuardLink& guard) {
   remote.stop();
   if (done) return 0;
   tell(done.error());
-  // The same would happen again: the guard must not start another agent.
-  return done.error().code() == ErrorCode::already_exists ||
-                 done.error().code() == ErrorCode::invalid_argument
-             ? 2
-             : 1;
+  return would_happen_again(done.error()) ? 2 : 1;
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ json position_json(const std::optional<Position>& position) {
 json member_json(const Member& member) {
   return {{"node", member.id.node},
           {"incarnation", member.id.incarnation},
+          {"joined", member.id.joined.value()},
+          {"mode", to_string(member.mode)},
           {"role", to_string(member.role)},
           {"epoch", member.epoch.value()},
           {"position", position_json(member.position)},
@@ -43,6 +45,20 @@ json member_json(const Member& member) {
           {"addresses", member.addresses},
           {"labels", member.labels},
           {"version", member.version}};
+}
+
+json members_array(const std::vector<Member>& members) {
+  json list = json::array();
+  for (const Member& member : members) list.push_back(member_json(member));
+  return list;
+}
+
+json ring_json(const std::optional<RingStatus>& ring) {
+  if (!ring) return nullptr;
+  return {{"version", ring->version.value()},
+          {"partitions", ring->partitions},
+          {"owned", ring->owned},
+          {"moving", ring->moving}};
 }
 
 // A label's value with what the text format wants escaped.
@@ -81,8 +97,6 @@ class Exposition {
 }  // namespace
 
 std::string status_json(const NodeStatus& status, const std::vector<Member>& members, int process_id) {
-  json list = json::array();
-  for (const Member& member : members) list.push_back(member_json(member));
   const json object = {{"ok", true},
                        {"cluster", status.cluster},
                        {"node", status.node},
@@ -95,9 +109,14 @@ std::string status_json(const NodeStatus& status, const std::vector<Member>& mem
                        {"lag", lag_json(status.lag)},
                        {"health", health_json(status.health)},
                        {"diverged", status.diverged},
-                       {"members", list},
+                       {"ring", ring_json(status.ring)},
+                       {"members", members_array(members)},
                        {"pid", process_id}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string members_json(const std::vector<Member>& members) {
+  return members_array(members).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::string metrics_text(const NodeStatus& status, const std::vector<Member>& members) {
@@ -122,6 +141,13 @@ std::string metrics_text(const NodeStatus& status, const std::vector<Member>& me
   for (const HealthCheck& check : status.health.checks) {
     out.gauge("litecluster_health_check", "0 passing, 1 warning, 2 critical",
               static_cast<double>(check.result.level), fmt::format("check=\"{}\"", escaped(check.name)));
+  }
+  if (status.ring) {
+    out.gauge("litecluster_ring_version", "version of the assignment of partitions",
+              static_cast<double>(status.ring->version.value()));
+    out.gauge("litecluster_ring_owned", "partitions that this node owns", status.ring->owned);
+    out.gauge("litecluster_ring_moving", "partitions that somebody has to release first",
+              status.ring->moving);
   }
   out.gauge("litecluster_members", "live members seen", static_cast<double>(members.size()));
   out.gauge("litecluster_diverged", "directories with commits that never reached the log",

@@ -12,6 +12,9 @@ namespace litecluster::daemon {
 [[nodiscard]] std::string status_json(const NodeStatus& status, const std::vector<Member>& members,
                                       int process_id);
 
+/// One JSON array on one line, an object for each.
+[[nodiscard]] std::string members_json(const std::vector<Member>& members);
+
 /// Prometheus text exposition format, version 0.0.4.
 [[nodiscard]] std::string metrics_text(const NodeStatus& status, const std::vector<Member>& members);
 

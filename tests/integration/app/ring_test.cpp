@@ -1,0 +1,166 @@
+// App in mode ring.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+
+#include <litecluster/ring_client.hpp>
+
+#include "integration/app/running_app.hpp"
+#include "support/eventually.hpp"
+
+namespace litecluster {
+namespace {
+
+using namespace std::chrono_literals;
+using test::eventually;
+using test::node_options;
+using test::RunningApp;
+using test::soon;
+using testing::HasSubstr;
+
+class RingApp : public test::NatsTest {
+ protected:
+  [[nodiscard]] AppOptions ring(const std::string& node) const {
+    return node_options(options(), node, Mode::ring);
+  }
+  static std::uint32_t owned(RunningApp& node) {
+    const auto status = node.app().status();
+    return status.ring ? status.ring->owned : 0;
+  }
+};
+
+TEST_F(RingApp, SharesPartitionsEvenlyAndGivesThemBackInOrder) {
+  RunningApp first(ring("a"));
+  first.start();
+  ASSERT_TRUE(eventually([&] { return owned(first) == 16; }));
+  EXPECT_EQ(first.journal().lines().front(), "start") << "nothing is owned before on_start";
+  RunningApp second(ring("b"));
+  second.start();
+  ASSERT_TRUE(eventually([&] { return owned(first) == 8 && owned(second) == 8; }));
+  const Ring ring = second.app().ring();
+  for (std::uint32_t partition = 0; partition < 16; ++partition) {
+    EXPECT_NE(first.app().ring().owns(Partition(partition)), ring.owns(Partition(partition)));
+  }
+  EXPECT_EQ(ring.assignments().size(), 16U);
+  EXPECT_EQ(second.app().status().ring->version, ring.version());
+  EXPECT_OK(second.stop());
+  const auto lines = second.journal().lines();
+  EXPECT_EQ(lines.back(), "stop");
+  EXPECT_EQ(lines[lines.size() - 2], "release 8");
+  EXPECT_EQ(owned(second), 0U);
+  EXPECT_TRUE(eventually([&] { return owned(first) == 16; }));
+}
+
+TEST_F(RingApp, RoutesRequestsToTheOwnerFromNodesAndFromOutside) {
+  std::vector<std::unique_ptr<RunningApp>> nodes;
+  for (const char* name : {"a", "b", "c"}) {
+    auto node = std::make_unique<RunningApp>(ring(name));
+    node->app().ring().serve([name = std::string(name)](const Context&, std::string_view key,
+                                                        std::string_view request) -> Result<std::string> {
+      if (request == "fail") return failure(ErrorCode::conflict, "test", std::string(key), "as asked");
+      return name + " " + std::string(key) + " " + std::string(request);
+    });
+    node->start();
+    nodes.push_back(std::move(node));
+  }
+  ASSERT_TRUE(eventually(
+      [&] { return owned(*nodes[0]) + owned(*nodes[1]) + owned(*nodes[2]) == 16 && owned(*nodes[2]) >= 5; }));
+  const auto client = RingClient::connect({.cluster = "c", .nats = options()}, soon());
+  ASSERT_OK(client);
+  for (int number = 0; number < 50; ++number) {
+    const std::string key = "key-" + std::to_string(number);
+    const auto inside = nodes[0]->app().ring().request(soon(), key, "hello");
+    ASSERT_OK(inside);
+    EXPECT_THAT(*inside, HasSubstr(" " + key + " hello"));
+    const auto outside = client->ring().request(soon(), key, "hello");
+    ASSERT_OK(outside);
+    EXPECT_EQ(*inside, *outside);
+  }
+  EXPECT_ERROR(client->ring().request(soon(), "key", "fail"), ErrorCode::conflict);
+  EXPECT_FALSE(client->ring().owns("key"));
+  // Through a rebalance.
+  std::atomic<bool> done = false;
+  std::jthread leaving([&] {
+    EXPECT_OK(nodes[2]->stop());
+    done = true;
+  });
+  int answered = 0;
+  while (!done || answered < 20) {
+    ASSERT_OK(client->ring().request(soon(), "key-" + std::to_string(answered++ % 50), "again"));
+  }
+}
+
+TEST_F(RingApp, AnOnOwnThatThrowsIsTriedAgainAndShownMeanwhile) {
+  RunningApp node(ring("a"));
+  std::atomic<int> calls = 0;
+  node.app().on_own([&](Context&, std::span<const Partition>) -> Status {
+    if (++calls == 1) throw std::runtime_error("no memory");
+    return {};
+  });
+  node.start();
+  ASSERT_TRUE(eventually([&] { return node.check("ring").level == HealthLevel::critical; }));
+  EXPECT_THAT(node.check("ring").reason, HasSubstr("no memory"));
+  EXPECT_EQ(owned(node), 0U);
+  ASSERT_TRUE(eventually([&] { return owned(node) == 16; }));
+  EXPECT_EQ(calls, 2);
+  EXPECT_TRUE(eventually([&] { return node.check("ring").level == HealthLevel::passing; }));
+}
+
+TEST_F(RingApp, LetsGoWhenTheServerIsAwayAndOwnsAgainWhenItIsBack) {
+  RunningApp node(ring("a"));
+  node.start();
+  ASSERT_TRUE(eventually([&] { return owned(node) == 16; }));
+  server_->stop();
+  ASSERT_TRUE(eventually([&] { return node.journal().has("release 16"); }));
+  EXPECT_EQ(owned(node), 0U);
+  EXPECT_FALSE(node.app().ring().owns("key"));
+  ASSERT_OK(server_->start_again(soon()));
+  EXPECT_TRUE(eventually([&] { return owned(node) == 16; }));
+  EXPECT_OK(node.stop());
+}
+
+TEST_F(RingApp, AnotherNumberOfPartitionsIsRefusedAndSaysWhatTheOthersHave) {
+  RunningApp first(ring("a"));
+  first.start();
+  ASSERT_TRUE(eventually([&] { return owned(first) == 16; }));
+  AppOptions other = ring("b");
+  other.ring.partitions = 32;
+  RunningApp second(std::move(other));
+  second.start();
+  const Status refused = second.wait();
+  EXPECT_ERROR(refused, ErrorCode::failed_precondition);
+  EXPECT_THAT(refused.error().message(), HasSubstr("32 partitions, but a runs the ring with 16"));
+  EXPECT_EQ(owned(first), 16U);
+}
+
+TEST_F(RingApp, ABackendThatDiesTakesItsNodeAlongSinceItsPartitionsAreLostWithIt) {
+  AppOptions with_backend = ring("a");
+  with_backend.backend = Backend{.command = {"/bin/sh", "-c", "sleep 1; exit 3"}};
+  RunningApp node(std::move(with_backend));
+  node.start();
+  ASSERT_TRUE(eventually([&] { return node.journal().has("own 16"); }));
+  EXPECT_FALSE(node.wait().has_value());
+  EXPECT_TRUE(node.journal().has("release 16"));
+  EXPECT_EQ(node.journal().lines().back(), "stop");
+}
+
+TEST_F(RingApp, AClientWaitsForARingThatDoesNotExistYet) {
+  EXPECT_ERROR(
+      RingClient::connect({.cluster = "c", .nats = options()}, Context::background().with_timeout(300ms)),
+      ErrorCode::deadline_exceeded);
+  std::optional<RunningApp> node;
+  std::jthread later([&] {
+    std::this_thread::sleep_for(100ms);
+    node.emplace(ring("a"));
+    node->start();
+  });
+  const auto client = RingClient::connect({.cluster = "c", .nats = options()}, soon());
+  ASSERT_OK(client);
+  EXPECT_EQ(client->ring().owner("key"), "a");
+  later.join();
+}
+
+}  // namespace
+}  // namespace litecluster
