@@ -12,7 +12,7 @@ help:
 	@echo "make demo      build, then show the whole thing at work on this machine"
 	@echo "make test      build and run every test"
 	@echo "make bench     figures of docs/benchmarks.md (release build)"
-	@echo "make sim       simulator, SEEDS=$(SEEDS)"
+	@echo "make sim       simulators, SEEDS=$(SEEDS) (optimised build)"
 	@echo "make chaos     fault campaign over real nodes, MINUTES=$(MINUTES) (needs root)"
 	@echo "make fuzz      every fuzz target, SECONDS_PER_TARGET=$(SECONDS_PER_TARGET)"
 	@echo "make asan|tsan tests under the sanitizers (clang)"
@@ -43,7 +43,9 @@ bench:
 	@cmake --preset release > /dev/null && cmake --build --preset release -j $(JOBS)
 	@scripts/bench
 
-sim: build
+sim:
+	@scripts/bootstrap test
+	@cmake --preset sim > /dev/null && cmake --build --preset sim -j $(JOBS) --target sim_election sim_locks sim_ring
 	@scripts/simulate $(SEEDS)
 
 chaos: build
