@@ -12,10 +12,15 @@
 
 namespace litecluster::app {
 
-/// The backend goes before its host.
 struct BackendSetup {
   std::unique_ptr<backend::ProcessHost> host;  ///< unset when the guard starts the processes
   std::unique_ptr<backend::Backend> backend;
+
+  /// The backend goes before its host.
+  void reset() {
+    backend.reset();
+    host.reset();
+  }
 };
 
 /// Starts nothing. `guard` may be nullptr: processes are then our own children. Errors: invalid_argument.

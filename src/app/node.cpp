@@ -517,7 +517,7 @@ void App::Impl::stop_everything() {
     members->stop();
   }
   vip_.reset();
-  backend_ = {};
+  backend_.reset();
   database_.reset();
   log_.bucket.reset();
   log_.connection.reset();

@@ -246,7 +246,7 @@ void WorkerNode::stop_backend() {
     if (stopped && equipment_.guard != nullptr) static_cast<void>(equipment_.guard->disarm());
   }
   backend_started_ = false;
-  backend_ = {};
+  backend_.reset();
 }
 
 void WorkerNode::enter(const char* stage) {
