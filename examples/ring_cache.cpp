@@ -98,7 +98,6 @@ lc::Status run_node(const Arguments& arguments) {
                               .nats = {.urls = {arguments.nats}},
                               .mode = lc::Mode::ring,
                               .ring = {.partitions = partitions},
-                              .lease_ttl = 3 * arguments.heartbeat,
                               .heartbeat = arguments.heartbeat});
   if (!app) return std::unexpected(app.error());
   const auto client = app->client();

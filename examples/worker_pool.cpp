@@ -162,7 +162,6 @@ lc::Status work(const Arguments& arguments) {
                               .node = arguments.words[1],
                               .nats = {.urls = {arguments.nats}},
                               .mode = lc::Mode::pool,
-                              .lease_ttl = 3 * arguments.heartbeat,
                               .heartbeat = arguments.heartbeat});
   if (!app) return std::unexpected(app.error());
   const auto client = app->client();

@@ -107,9 +107,9 @@ struct AppOptions {
   std::optional<Backend> backend{};
   std::optional<Vip> vip{};
   RingOptions ring{};
-  /// At least 1 s.
+  /// At least 1 s. Of leadership: in pools and rings the lease of a member is three heartbeats.
   std::chrono::milliseconds lease_ttl{10000};
-  /// At most lease_ttl / 3.
+  /// At most lease_ttl / 3. In pools and rings 50 ms to 20 min.
   std::chrono::milliseconds heartbeat{3000};
   /// How long a node that stepped down leaves leadership to others. Unset: lease_ttl.
   std::optional<std::chrono::milliseconds> cooldown{};

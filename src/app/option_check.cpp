@@ -10,8 +10,26 @@
 namespace litecluster::app {
 namespace {
 
+constexpr std::chrono::milliseconds heartbeat_min{50};
+constexpr std::chrono::milliseconds heartbeat_max = membership::lease_max / 3;
+
 std::unexpected<Error> refuse(const char* option, std::string reason) {
   return failure(ErrorCode::invalid_argument, "check configuration", option, std::move(reason));
+}
+
+// In pools and rings the lease is three heartbeats, and lease_ttl plays no part.
+Status check_times(const AppOptions& options) {
+  if (options.mode != Mode::active_passive) {
+    if (options.heartbeat < heartbeat_min || options.heartbeat > heartbeat_max) {
+      return refuse("heartbeat", "must be from 50ms to 20m");
+    }
+    return {};
+  }
+  if (options.lease_ttl < std::chrono::seconds(1)) return refuse("lease_ttl", "must be at least 1s");
+  if (options.heartbeat.count() <= 0 || options.heartbeat * 3 > options.lease_ttl) {
+    return refuse("heartbeat", "must be above 0 and at most a third of lease_ttl");
+  }
+  return {};
 }
 
 // What belongs to another mode is refused, not ignored: somebody expects it to work.
@@ -39,10 +57,7 @@ Status check_options(const AppOptions& options) {
   if (!membership::valid_node_name(options.node)) {
     return refuse("node", "1 to 64 letters, digits, '-' or '_' are needed");
   }
-  if (options.lease_ttl < std::chrono::seconds(1)) return refuse("lease_ttl", "must be at least 1s");
-  if (options.heartbeat.count() <= 0 || options.heartbeat * 3 > options.lease_ttl) {
-    return refuse("heartbeat", "must be above 0 and at most a third of lease_ttl");
-  }
+  if (auto checked = check_times(options); !checked) return checked;
   if (options.hook_timeout.count() <= 0) return refuse("hook_timeout", "must be above 0");
   if (options.sqlite && options.sqlite->path.empty()) {
     return refuse("sqlite.path", "is needed when sqlite is configured");

@@ -30,7 +30,7 @@ class Worker:
         hook.write_text(HOOK)
         hook.chmod(0o755)
         configuration = {"cluster": cluster, "node": name, "nats": {"urls": url.split(",")}, "mode": mode,
-                         "lease_ttl": "1500ms", "heartbeat": "500ms", "data_directory": str(self.directory),
+                         "heartbeat": "500ms", "data_directory": str(self.directory),
                          "labels": {"rack": "7"}, "addresses": ["10.0.0.1:80"],
                          "hooks": {hook_name: [str(hook), str(self.told)] for hook_name in HOOKS}, **more}
         if mode == "ring" and "ring" not in more:
@@ -86,6 +86,7 @@ def check_ring(directory, url):
         assert [member["node"] for member in shown] == ["a", "b", "c"], shown
         assert shown[0]["labels"] == {"rack": "7"} and shown[0]["addresses"] == ["10.0.0.1:80"], shown
         assert shown[0]["mode"] == "ring" and shown[0]["role"] == "worker", shown
+        wait_until(lambda: all(node.get("ok") for node in status("ring", url).values()), 30, "all answer")
         told = status("ring", url)
         assert sum(node["ring"]["owned"] for node in told.values()) == 16, told
         checks = {check["name"]: check["level"] for check in told["a"]["health"]["checks"]}
@@ -120,7 +121,8 @@ def check_pool(directory, url):
     try:
         for node in nodes:
             wait_until(lambda node=node: {"on_member_join a", "on_member_join b"} <= set(node.lines()), 30, "joins")
-        assert all(node["stage"] == "working" and node["ring"] is None for node in status("pool", url).values())
+        wait_until(lambda: all(node.get("stage") == "working" and node.get("ring", 0) is None
+                               for node in status("pool", url).values()), 30, "both are at work")
         assert nodes[1].process.stop() == 0, nodes[1].log()
         assert nodes[1].lines()[-1].startswith("on_stop"), nodes[1].lines()
         wait_until(lambda: "on_member_leave b" in nodes[0].lines(), 30, "b has left")

@@ -65,8 +65,10 @@ def start(directory, url, name):
 
 
 def names_of(url):
-    return [member["node"] for member in
-            json.loads(litecluster("members", "--cluster", "ring-cache", "--nats", url, "--json").stdout)]
+    listed = litecluster("members", "--cluster", "ring-cache", "--nats", url, "--json", check=False)
+    if listed.returncode == 3:  # nobody has been there yet
+        return []
+    return [member["node"] for member in json.loads(listed.stdout)]
 
 
 def main():

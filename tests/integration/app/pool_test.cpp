@@ -252,7 +252,15 @@ TEST(AppOptionsCheck, NamesTheOptionThatCannotWork) {
   EXPECT_EQ(refused([](AppOptions& options) { options.vip = Vip{"10.0.0.1/24", "lo"}; }), "vip");
   EXPECT_EQ(refused([](AppOptions& options) { options.cluster = "my.app"; }), "cluster");
   EXPECT_EQ(refused([](AppOptions& options) { options.node.clear(); }), "node");
-  EXPECT_EQ(refused([](AppOptions& options) { options.heartbeat = 400ms; }), "heartbeat");
+  EXPECT_EQ(refused([](AppOptions& options) { options.heartbeat = 0ms; }), "heartbeat");
+  EXPECT_EQ(refused([](AppOptions& options) { options.heartbeat = 1h; }), "heartbeat");
+  const auto leader = [](AppOptions& options, std::chrono::milliseconds lease) {
+    options.mode = Mode::active_passive;
+    options.lease_ttl = lease;
+    options.heartbeat = 400ms;
+  };
+  EXPECT_EQ(refused([&](AppOptions& options) { leader(options, 999ms); }), "lease_ttl");
+  EXPECT_EQ(refused([&](AppOptions& options) { leader(options, 1100ms); }), "heartbeat");
 }
 
 }  // namespace
