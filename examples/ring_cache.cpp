@@ -100,11 +100,7 @@ lc::Status run_node(const Arguments& arguments) {
                               .ring = {.partitions = partitions},
                               .heartbeat = arguments.heartbeat});
   if (!app) return std::unexpected(app.error());
-  const auto client = app->client();
-  if (!client) return std::unexpected(client.error());
-  const auto kv = client->kv();
-  if (!kv) return std::unexpected(kv.error());
-  Cache cache(app->ring(), *kv);
+  Cache cache(app->ring(), app->kv());
   app->ring().serve([&](const lc::Context& request_context, std::string_view key, std::string_view request) {
     return cache.handle(request_context, key, request);
   });

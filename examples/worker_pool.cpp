@@ -38,8 +38,8 @@ struct Arguments {
 
 class Worker {
  public:
-  Worker(std::string name, lc::Client client, lc::Kv kv, const Arguments& arguments)
-      : name_(std::move(name)), client_(std::move(client)), kv_(std::move(kv)), arguments_(arguments) {}
+  Worker(std::string name, const lc::App& app, const Arguments& arguments)
+      : name_(std::move(name)), app_(app), kv_(app.kv()), arguments_(arguments) {}
 
   void start() {
     watcher_ = std::thread([this] { watch(); });
@@ -111,7 +111,7 @@ class Worker {
     const auto found = locks_.find(number);
     if (found != locks_.end()) return found->second;
     const lc::LockOptions options{.lease = 3 * arguments_.heartbeat};
-    return locks_.emplace(number, client_.lock("task-" + number, options)).first->second;
+    return locks_.emplace(number, app_.lock("task-" + number, options)).first->second;
   }
 
   lc::Status complete(const lc::Context& context, const std::string& number) {
@@ -129,7 +129,7 @@ class Worker {
   }
 
   const std::string name_;
-  const lc::Client client_;
+  const lc::App& app_;
   const lc::Kv kv_;
   const Arguments arguments_;
   const lc::Context stopped_ = lc::Context::background().with_cancel();
@@ -164,11 +164,7 @@ lc::Status work(const Arguments& arguments) {
                               .mode = lc::Mode::pool,
                               .heartbeat = arguments.heartbeat});
   if (!app) return std::unexpected(app.error());
-  const auto client = app->client();
-  if (!client) return std::unexpected(client.error());
-  const auto kv = client->kv();
-  if (!kv) return std::unexpected(kv.error());
-  Worker worker(arguments.words[1], *client, *kv, arguments);
+  Worker worker(arguments.words[1], *app, arguments);
   app->on_start([&](lc::Context&) -> lc::Status {
     worker.start();
     return {};

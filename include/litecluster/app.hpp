@@ -18,11 +18,12 @@
 #include <vector>
 
 #include <litecluster/app_options.hpp>
-#include <litecluster/client.hpp>
 #include <litecluster/context.hpp>
 #include <litecluster/error.hpp>
 #include <litecluster/health.hpp>
 #include <litecluster/hooks.hpp>
+#include <litecluster/kv.hpp>
+#include <litecluster/lock.hpp>
 #include <litecluster/member.hpp>
 #include <litecluster/replication.hpp>
 #include <litecluster/ring.hpp>
@@ -103,12 +104,15 @@ class App {
   [[nodiscard]] Health health() const;
   [[nodiscard]] NodeStatus status() const;
 
-  /// KV and locks of this cluster, over a connection of their own. Blocks until connected.
-  [[nodiscard]] Result<Client> client() const;
+  /// The cluster's key-value bucket `<cluster>-kv`, over a connection of its own. Does not block: the first
+  /// call on it connects, and opens or creates the bucket. May be used before, during and after run(), in
+  /// every mode, and also when the App is gone. The same is true of lock().
+  [[nodiscard]] Kv kv() const;
+  /// A lock of the cluster, shared by everybody who uses the same name.
+  [[nodiscard]] Lock lock(std::string_view name, const LockOptions& options = {}) const;
   /// The ring of this node. Serving is arranged before run(); before run() and after it nobody owns anything
   /// and requests wait. In other modes it is empty, and requests fail with failed_precondition.
   [[nodiscard]] Ring ring() const;
-  /// Valid as long as the App lives.
   [[nodiscard]] Wal wal() const;
   [[nodiscard]] Snapshots snapshots() const;
 
@@ -117,8 +121,8 @@ class App {
   [[nodiscard]] Impl& impl() const { return *impl_; }
 
  private:
-  explicit App(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit App(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace litecluster

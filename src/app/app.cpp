@@ -5,18 +5,33 @@
 
 #include "app/node.hpp"
 #include "app/option_check.hpp"
+#include "kv/kv_impl.hpp"
+#include "locks/client_impl.hpp"
+#include "locks/lock_impl.hpp"
 #include "log/restore.hpp"
 
 namespace litecluster {
 
 class Wal::Impl {
  public:
-  explicit Impl(const App::Impl& node) : node_(node) {}
-  [[nodiscard]] std::shared_ptr<app::DatabaseRole> database() const { return node_.database(); }
-  [[nodiscard]] Result<log::ObjectBucket*> bucket() const { return node_.bucket(); }
+  explicit Impl(std::weak_ptr<const App::Impl> node) : node_(std::move(node)) {}
+  /// Empty when there is none. The node stays as long as what is returned.
+  [[nodiscard]] std::shared_ptr<app::DatabaseRole> database() const {
+    const auto node = node_.lock();
+    auto database = node ? node->database() : nullptr;
+    if (!database) return nullptr;
+    const auto both = std::make_shared<std::pair<std::shared_ptr<const App::Impl>, decltype(database)>>(
+        node, std::move(database));
+    return {both, both->second.get()};
+  }
+  [[nodiscard]] Result<std::shared_ptr<log::ObjectBucket>> bucket() const {
+    const auto node = node_.lock();
+    if (node) return node->bucket();
+    return failure(ErrorCode::failed_precondition, "use the log", "", "the App is gone");
+  }
 
  private:
-  const App::Impl& node_;
+  std::weak_ptr<const App::Impl> node_;
 };
 
 namespace {
@@ -96,10 +111,10 @@ Status Snapshots::restore(const Context& context, std::string_view id,
 
 Result<App> App::create(AppOptions options) {
   if (auto checked = app::check_options(options); !checked) return std::unexpected(checked.error());
-  return App(std::make_unique<Impl>(std::move(options)));
+  return App(std::make_shared<Impl>(std::move(options)));
 }
 
-App::App(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+App::App(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 App::App(App&&) noexcept = default;
 App& App::operator=(App&&) noexcept = default;
 App::~App() = default;
@@ -162,17 +177,24 @@ Health App::health() const {
 NodeStatus App::status() const {
   return impl_->status();
 }
-Result<Client> App::client() const {
-  return impl_->client();
+Kv App::kv() const {
+  const auto client = impl_->client();
+  if (client) return (*client)->kv_on_first_use();
+  return kv::make_kv(
+      [error = client.error()](const Context&) -> Result<nats::KeyValue> { return std::unexpected(error); });
+}
+Lock App::lock(std::string_view name, const LockOptions& options) const {
+  const auto client = impl_->client();
+  return client ? (*client)->lock(name, options) : locks::make_broken_lock(client.error());
 }
 Ring App::ring() const {
   return Ring(impl_->ring());
 }
 Wal App::wal() const {
-  return Wal(std::make_shared<Wal::Impl>(*impl_));
+  return Wal(std::make_shared<Wal::Impl>(impl_));
 }
 Snapshots App::snapshots() const {
-  return Snapshots(std::make_shared<Wal::Impl>(*impl_));
+  return Snapshots(std::make_shared<Wal::Impl>(impl_));
 }
 
 }  // namespace litecluster

@@ -79,7 +79,7 @@ Status App::Impl::run(const Context& context) {
   }
   Status result = hooks_->start(context);
   if (result) {
-    running_ = true;
+    share_parts(true);
     const auto registration = context.on_cancel([this] {
       hooks_->shut_down();
       const base::MutexLock lock(mutex_);
@@ -89,7 +89,7 @@ Status App::Impl::run(const Context& context) {
       changed_.notify_all();
     });
     work();
-    running_ = false;
+    share_parts(false);
     hooks_->stop();
     const base::MutexLock lock(mutex_);
     if (refused_) result = std::unexpected(*refused_);
@@ -125,20 +125,27 @@ Status App::Impl::open_database(const Context& context) {
     return bucket_guard_->status(sqlite.bucket);
   }
   if (!opened) return std::unexpected(opened.error());
-  log_ = std::move(*opened);
+  log_ = std::make_shared<log::OpenedBucket>(std::move(*opened));
   if (auto checked = check_bucket(context); !checked) return checked;
-  database_ = std::make_shared<app::DatabaseRole>(
-      app::DatabaseRoleOptions{.sqlite = sqlite,
-                               .node = options_.node,
-                               .incarnation = incarnation_text(guard),
-                               .on_position =
-                                   [this](Position position) {
-                                     if (const auto lease = lease_store()) {
-                                       lease->position_changed(position.txid);
-                                     }
-                                   },
-                               .on_fatal = [this](const Error& error) { publishing_ended(error); }},
-      *log_.bucket);
+  // Whoever uses the database keeps its bucket as well.
+  struct WithBucket {
+    std::shared_ptr<log::OpenedBucket> log;
+    app::DatabaseRole database;
+  };
+  auto made = std::shared_ptr<WithBucket>(new WithBucket{
+      log_,
+      {app::DatabaseRoleOptions{.sqlite = sqlite,
+                                .node = options_.node,
+                                .incarnation = incarnation_text(guard),
+                                .on_position =
+                                    [this](Position position) {
+                                      if (const auto lease = lease_store()) {
+                                         lease->position_changed(position.txid);
+                                       }
+                                    },
+                                .on_fatal = [this](const Error& error) { publishing_ended(error); }},
+       *log_->bucket}});
+  database_ = std::shared_ptr<app::DatabaseRole>(made, &made->database);
   return {};
 }
 
@@ -146,7 +153,7 @@ Status App::Impl::open_database(const Context& context) {
 // proves nothing; an alarm is final until the operator has removed the file.
 Status App::Impl::check_bucket(const Context& context) {
   bucket_checked_ = base::system_clock().boot_time();
-  const auto state = log_.bucket->state(context.with_timeout(bucket_check_timeout));
+  const auto state = log_->bucket->state(context.with_timeout(bucket_check_timeout));
   if (!state && state.error().code() != ErrorCode::not_found) return {};
   bucket_guard_->observe(state ? std::optional(*state) : std::nullopt);
   if (auto status = bucket_guard_->status(options_.sqlite->bucket); !status) return status;
@@ -519,22 +526,21 @@ void App::Impl::stop_everything() {
   vip_.reset();
   backend_.reset();
   database_.reset();
-  log_.bucket.reset();
-  log_.connection.reset();
+  log_.reset();
   connection_.reset();
   hooks_.reset();
 }
 
 // Whether handing over to this node would leave the cluster without a leader for long.
-Status App::Impl::check_successor(std::string_view successor) const {
+Status App::Impl::check_successor(const Parts& running, std::string_view successor) {
   const std::string operation = "step down for";
-  for (const Member& member : members_->members()) {
+  for (const Member& member : running.members->members()) {
     if (member.id.node != successor) continue;
     if (member.health == HealthLevel::critical) {
       return failure(ErrorCode::failed_precondition, operation, std::string(successor),
                      "it is not well: " + member.health_reason);
     }
-    const auto own = database_ ? database_->position() : std::nullopt;
+    const auto own = running.database ? running.database->position() : std::nullopt;
     const Txid theirs = member.position ? member.position->txid : Txid(0);
     if (own && own->txid.value() > theirs.value() + successor_lag_max) {
       return failure(ErrorCode::failed_precondition, operation, std::string(successor),
@@ -555,8 +561,9 @@ Status App::Impl::step_down(const Context& context, std::string_view successor) 
     const base::MutexLock lock(mutex_);
     changed_.notify_all();
   });
-  if (!successor.empty() && running_) {
-    if (auto able = check_successor(successor); !able) return able;
+  const Parts running = parts();
+  if (!successor.empty() && running.members) {
+    if (auto able = check_successor(running, successor); !able) return able;
   }
   base::MutexLock lock(mutex_);
   if (machine_.stage() != app::Stage::active && machine_.stage() != app::Stage::promoting) {
@@ -591,35 +598,57 @@ Epoch App::Impl::epoch() const {
   return machine_.epoch();
 }
 
+App::Impl::Parts App::Impl::parts() const {
+  const base::MutexLock lock(mutex_);
+  return parts_;
+}
+
+void App::Impl::share_parts(bool running) {
+  Parts shared;
+  if (running) {
+    shared = {.connection = connection_, .log = log_, .database = database_, .members = members_};
+  }
+  const base::MutexLock lock(mutex_);
+  std::swap(parts_, shared);
+}
+
 std::vector<Member> App::Impl::members() const {
   if (worker_) return worker_->members();
-  const auto members = member_service();
+  const auto members = parts().members;
   return members ? members->members() : std::vector<Member>();
 }
 
 Health App::Impl::health() const {
   if (worker_) return worker_->health();
-  const auto members = member_service();
+  const auto members = parts().members;
   return members ? members->health() : Health();
 }
 
 std::shared_ptr<nats::Connection> App::Impl::connection() const {
   if (worker_) return worker_->connection();
-  return running_ ? connection_ : nullptr;
+  return parts().connection;
 }
 
 std::shared_ptr<app::DatabaseRole> App::Impl::database() const {
-  return running_ ? database_ : nullptr;
+  return parts().database;
 }
 
-Result<log::ObjectBucket*> App::Impl::bucket() const {
-  if (running_ && log_.bucket) return log_.bucket.get();
-  return failure(ErrorCode::unavailable, "use the log", options_.node,
+Result<std::shared_ptr<log::ObjectBucket>> App::Impl::bucket() const {
+  const auto log = parts().log;
+  if (log) return std::shared_ptr<log::ObjectBucket>(log, log->bucket.get());
+  return failure(ErrorCode::failed_precondition, "use the log", options_.node,
                  "the node does not run, or has no database");
 }
 
-Result<Client> App::Impl::client() const {
-  return Client::connect({.cluster = options_.cluster, .node = options_.node, .nats = options_.nats});
+Result<std::shared_ptr<Client::Impl>> App::Impl::client() const {
+  const base::MutexLock lock(mutex_);
+  if (!client_) {
+    auto made = Client::Impl::connect_eventually(
+        {.cluster = options_.cluster, .node = options_.node, .nats = options_.nats});
+    if (!made) return made;
+    client_ = std::move(*made);
+  }
+  return client_;
 }
 
 NodeStatus App::Impl::status() const {

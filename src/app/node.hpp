@@ -7,7 +7,6 @@
 // ever waits behind a slow step but the steps themselves, and a lost lease ends whatever is under way.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,7 +15,6 @@
 #include <vector>
 
 #include <litecluster/app.hpp>
-#include <litecluster/client.hpp>
 
 #include "app/backend_setup.hpp"
 #include "app/database_role.hpp"
@@ -27,6 +25,7 @@
 #include "backend/guard.hpp"
 #include "base/mutex.hpp"
 #include "election/lease_store.hpp"
+#include "locks/client_impl.hpp"
 #include "log/bucket_guard.hpp"
 #include "log/open_bucket.hpp"
 #include "membership/service.hpp"
@@ -56,15 +55,26 @@ class App::Impl {
   [[nodiscard]] std::vector<Member> members() const;
   [[nodiscard]] Health health() const;
   [[nodiscard]] NodeStatus status() const;
-  [[nodiscard]] Result<Client> client() const;
+  /// KV and locks; made at the first call, independent of run().
+  [[nodiscard]] Result<std::shared_ptr<Client::Impl>> client() const;
   [[nodiscard]] std::shared_ptr<nats::Connection> connection() const;
   [[nodiscard]] std::shared_ptr<app::DatabaseRole> database() const;
   [[nodiscard]] const AppOptions& options() const { return options_; }
   [[nodiscard]] std::shared_ptr<Ring::Impl> ring() const { return ring_; }
-  /// The log's bucket; unavailable while not running or without a database.
-  [[nodiscard]] Result<log::ObjectBucket*> bucket() const;
+  /// The log's bucket; failed_precondition while not running or without a database.
+  [[nodiscard]] Result<std::shared_ptr<log::ObjectBucket>> bucket() const;
 
  private:
+  // What other threads may use while the node runs. They take copies, so that nothing vanishes under them.
+  struct Parts {
+    std::shared_ptr<nats::Connection> connection;
+    std::shared_ptr<log::OpenedBucket> log;
+    std::shared_ptr<app::DatabaseRole> database;
+    std::shared_ptr<membership::Service> members;
+  };
+  [[nodiscard]] Parts parts() const;
+  void share_parts(bool running);
+
   [[nodiscard]] Status start(const Context& context);
   [[nodiscard]] Status open_database(const Context& context);
   [[nodiscard]] Status check_bucket(const Context& context);
@@ -73,7 +83,7 @@ class App::Impl {
   void lease_event(const election::LeaseEvent& event);
   void member_event(const membership::ServiceEvent& event);
   [[nodiscard]] static bool can_catch_up(const app::DatabaseRole& database);
-  [[nodiscard]] Status check_successor(std::string_view successor) const;
+  [[nodiscard]] static Status check_successor(const Parts& running, std::string_view successor);
   void publishing_ended(const Error& error);
   void wish_step_down(const std::string& reason);
 
@@ -96,16 +106,17 @@ class App::Impl {
   std::unique_ptr<app::NodeHooks> hooks_;
   std::unique_ptr<app::HealthProber> prober_;
   std::shared_ptr<nats::Connection> connection_;  // coordination
-  log::OpenedBucket log_;                         // a connection of its own: bulk does not delay renewals
+  std::shared_ptr<log::OpenedBucket> log_;        // a connection of its own: bulk does not delay renewals
   std::shared_ptr<app::DatabaseRole> database_;
   app::BackendSetup backend_;
   std::unique_ptr<vip::VirtualAddress> vip_;
   std::shared_ptr<membership::Service> members_;  // changed under mutex_
   std::shared_ptr<election::LeaseStore> lease_;   // changed under mutex_
-  std::atomic<bool> running_{false};
 
   mutable base::Mutex mutex_;
   base::ConditionVariable changed_;
+  Parts parts_ LITECLUSTER_GUARDED_BY(mutex_);
+  mutable std::shared_ptr<Client::Impl> client_ LITECLUSTER_GUARDED_BY(mutex_);
   app::RoleMachine machine_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Context> step_context_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> refused_ LITECLUSTER_GUARDED_BY(mutex_);

@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "base/mutex.hpp"
 #include "kv/kv_impl.hpp"
+#include "locks/client_impl.hpp"
 #include "locks/lock_impl.hpp"
 #include "nats/kv_pattern.hpp"
 
@@ -22,54 +22,77 @@ std::string default_node() {
   return fmt::format("{}-{}", host[0] == '\0' ? "unknown" : host.data(), ::getpid());
 }
 
+nats::KeyValueOptions bucket_of(const ClientOptions& options) {
+  return {.bucket = options.kv_bucket.empty() ? options.cluster + "-kv" : options.kv_bucket,
+          .description = "litecluster key-value",
+          .history = options.kv_history};
+}
+
 }  // namespace
 
-class Client::Impl {
- public:
-  Impl(ClientOptions options, std::shared_ptr<nats::Connection> connection)
-      : options_(std::move(options)), jetstream_(std::move(connection)) {}
+Client::Impl::Impl(ClientOptions options, std::shared_ptr<nats::Connection> connection)
+    : options_(std::move(options)), jetstream_(std::move(connection)) {}
 
-  Result<Kv> kv(const Context& context) {
-    const base::MutexLock lock(mutex_);
-    if (!kv_) {
-      const std::string bucket = options_.kv_bucket.empty() ? options_.cluster + "-kv" : options_.kv_bucket;
-      auto opened = nats::KeyValue::open_or_create(
-          context, jetstream_,
-          {.bucket = bucket, .description = "litecluster key-value", .history = options_.kv_history});
-      if (!opened) return std::unexpected(std::move(opened.error()));
-      kv_ = kv::make_kv(std::move(*opened));
-    }
-    return *kv_;
+Status Client::Impl::check(const ClientOptions& options) {
+  if (nats::valid_bucket_name(options.cluster)) return {};
+  if (options.cluster.empty() && nats::valid_bucket_name(options.kv_bucket)) return {};
+  return failure(ErrorCode::invalid_argument, "connect", options.cluster,
+                 "a cluster's name has letters, digits, - and _ only, and has to be given");
+}
+
+Result<std::shared_ptr<Client::Impl>> Client::Impl::connect_eventually(ClientOptions options) {
+  if (auto checked = check(options); !checked) return std::unexpected(std::move(checked.error()));
+  if (options.node.empty()) options.node = default_node();
+  auto connection = nats::Connection::connect_eventually(options.nats);
+  if (!connection) return std::unexpected(std::move(connection.error()));
+  return std::make_shared<Impl>(std::move(options), std::move(*connection));
+}
+
+Result<Kv> Client::Impl::kv(const Context& context) {
+  const base::MutexLock lock(mutex_);
+  if (!kv_) {
+    auto opened = nats::KeyValue::open_or_create(context, jetstream_, bucket_of(options_));
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    kv_ = kv::make_kv(std::move(*opened));
   }
+  return *kv_;
+}
 
-  Lock lock(std::string_view name, const LockOptions& lock_options) {
-    const base::MutexLock lock(mutex_);
-    if (!keeper_) {
-      // A connection of their own: large values of the KV must not hold up renewals.
-      auto connection = nats::Connection::connect_eventually(options_.nats);
-      if (!connection) return locks::make_broken_lock(std::move(connection.error()));
-      keeper_ = std::make_shared<locks::LockKeeper>(nats::JetStream(std::move(*connection)),
-                                                    options_.cluster + "-locks", options_.node);
-    }
-    return locks::make_lock(keeper_, name, lock_options);
+Kv Client::Impl::kv_on_first_use() {
+  const base::MutexLock lock(mutex_);
+  if (!kv_) {
+    // The Kv may outlive the Client: it holds what it needs by itself.
+    kv_ = kv::make_kv([jetstream = jetstream_,
+                       bucket = bucket_of(options_)](const Context& context) -> Result<nats::KeyValue> {
+      nats::Connection& connection = jetstream.connection();
+      if (auto connected =
+              connection.wait_connected(context.with_timeout(connection.options().request_timeout));
+          !connected) {
+        if (context.done()) return std::unexpected(std::move(connected.error()));
+        return failure(ErrorCode::unavailable, "open bucket", bucket.bucket, connection.last_problem());
+      }
+      return nats::KeyValue::open_or_create(context, jetstream, bucket);
+    });
   }
+  return *kv_;
+}
 
- private:
-  const ClientOptions options_;
-  const nats::JetStream jetstream_;
-  base::Mutex mutex_;
-  std::optional<Kv> kv_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::shared_ptr<locks::LockKeeper> keeper_ LITECLUSTER_GUARDED_BY(mutex_);
-};
+Lock Client::Impl::lock(std::string_view name, const LockOptions& lock_options) {
+  const base::MutexLock lock(mutex_);
+  if (!keeper_) {
+    // A connection of their own: large values of the KV must not hold up renewals.
+    auto connection = nats::Connection::connect_eventually(options_.nats);
+    if (!connection) return locks::make_broken_lock(std::move(connection.error()));
+    keeper_ = std::make_shared<locks::LockKeeper>(nats::JetStream(std::move(*connection)),
+                                                  options_.cluster + "-locks", options_.node);
+  }
+  return locks::make_lock(keeper_, name, lock_options);
+}
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<Client> Client::connect(ClientOptions options, const Context& context) {
-  if (!nats::valid_bucket_name(options.cluster) &&
-      !(options.cluster.empty() && nats::valid_bucket_name(options.kv_bucket))) {
-    return failure(ErrorCode::invalid_argument, "connect", options.cluster,
-                   "a cluster's name has letters, digits, - and _ only, and has to be given");
-  }
+  if (auto checked = Impl::check(options); !checked) return std::unexpected(std::move(checked.error()));
   if (options.node.empty()) options.node = default_node();
   auto connection = nats::Connection::connect(context, options.nats);
   if (!connection) return std::unexpected(std::move(connection.error()));
