@@ -1,6 +1,7 @@
 // A small HTTP service on SQLite, written as if litecluster did not exist: it opens one file and serves.
 //
 //   litecluster-example-backend --db PATH --port PORT [--address 127.0.0.1]
+//   litecluster-example-backend --db PATH --print     integrity_check, then every entry on a line of its own
 //
 //   POST /entries          body: text   -> 201 and the new id, after the transaction has committed
 //   GET  /entries/ID                    -> 200 and the text, or 404
@@ -53,6 +54,32 @@ class Journal {
     sqlite3_bind_blob(statement.get(), 1, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
     if (sqlite3_step(statement.get()) != SQLITE_DONE) return 0;
     return sqlite3_last_insert_rowid(database_.get());
+  }
+
+  // For a look at any copy of the database, also while it is in use. Prints what is wrong instead of the
+  // entries.
+  static bool print(const std::string& path) {
+    Journal journal;
+    sqlite3* handle = nullptr;
+    const int result = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READONLY, nullptr);
+    journal.database_.reset(handle);
+    if (result != SQLITE_OK) return false;
+    sqlite3_busy_timeout(handle, 5000);
+    const Statement check = journal.prepare("PRAGMA integrity_check");
+    if (!check || sqlite3_step(check.get()) != SQLITE_ROW) return false;
+    const std::string verdict = reinterpret_cast<const char*>(sqlite3_column_text(check.get(), 0));
+    if (verdict != "ok") {
+      std::printf("%s\n", verdict.c_str());
+      return false;
+    }
+    const Statement entries = journal.prepare("SELECT text FROM entry ORDER BY id");
+    if (!entries) return false;
+    int step = sqlite3_step(entries.get());
+    for (; step == SQLITE_ROW; step = sqlite3_step(entries.get())) {
+      std::printf("%.*s\n", sqlite3_column_bytes(entries.get(), 0),
+                  static_cast<const char*>(sqlite3_column_blob(entries.get(), 0)));
+    }
+    return step == SQLITE_DONE;
   }
 
   bool find(sqlite3_int64 id, std::string& text) {
@@ -120,15 +147,19 @@ int main(int argc, char** argv) {
   std::string path;
   std::string address = "127.0.0.1";
   int port = 0;
-  for (int index = 1; index + 1 < argc; index += 2) {
-    if (std::strcmp(argv[index], "--db") == 0) path = argv[index + 1];
-    if (std::strcmp(argv[index], "--port") == 0) port = std::atoi(argv[index + 1]);
-    if (std::strcmp(argv[index], "--address") == 0) address = argv[index + 1];
+  bool print = false;
+  for (int index = 1; index < argc; ++index) {
+    if (std::strcmp(argv[index], "--print") == 0) print = true;
+    if (index + 1 == argc) break;
+    if (std::strcmp(argv[index], "--db") == 0) path = argv[++index];
+    if (std::strcmp(argv[index], "--port") == 0) port = std::atoi(argv[++index]);
+    if (std::strcmp(argv[index], "--address") == 0) address = argv[++index];
   }
-  if (path.empty() || port <= 0) {
-    std::fprintf(stderr, "usage: %s --db PATH --port PORT [--address ADDRESS]\n", argv[0]);
+  if (path.empty() || (port <= 0 && !print)) {
+    std::fprintf(stderr, "usage: %s --db PATH (--port PORT [--address ADDRESS] | --print)\n", argv[0]);
     return 2;
   }
+  if (print) return Journal::print(path) ? 0 : 1;
 
   // Signals are taken by one thread that waits for them, so that no handler runs in the middle of anything.
   sigset_t signals;

@@ -13,6 +13,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <future>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -240,6 +242,22 @@ void become_process(const ProcessSpec& spec, int output, int error_output, int r
 
 std::unique_ptr<ProcessHost> make_local_process_host() {
   return std::make_unique<LocalProcessHost>();
+}
+
+Result<int> run_to_end(const Context& context, const ProcessSpec& spec, int output, int error_output) {
+  LocalProcessHost host;
+  const auto ended = std::make_shared<std::promise<int>>();
+  auto status = ended->get_future();
+  host.on_exit([ended](int wait_status) { ended->set_value(wait_status); });
+  if (auto started = host.start(spec, output, error_output); !started) {
+    return std::unexpected(std::move(started.error()));
+  }
+  const auto registration = context.on_cancel([&host] { host.signal(SIGKILL); });
+  if (const auto until = context.deadline();
+      until && status.wait_until(*until) != std::future_status::ready) {
+    host.signal(SIGKILL);
+  }
+  return status.get();
 }
 
 }  // namespace litecluster::backend

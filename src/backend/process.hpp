@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <litecluster/context.hpp>
 #include <litecluster/error.hpp>
 
 #include "base/bytes.hpp"
@@ -49,5 +50,10 @@ class ProcessHost {
 
 /// Children of this process. They die with it: the kernel kills them when the host's thread ends.
 [[nodiscard]] std::unique_ptr<ProcessHost> make_local_process_host();
+
+/// Runs a process to its end and returns its wait status (waitpid(2)). When the Context ends first, it is
+/// killed with everything it started, and the status says so. Errors: as ProcessHost::start().
+[[nodiscard]] Result<int> run_to_end(const Context& context, const ProcessSpec& spec, int output,
+                                     int error_output);
 
 }  // namespace litecluster::backend

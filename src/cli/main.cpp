@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   ExitStatus exit_status = ExitStatus::fine;
   litecluster::cli::CommandLine line{program, common, exit_status};
   litecluster::cli::add_cluster_commands(line);
+  litecluster::cli::add_demo_command(line);
   litecluster::cli::add_kv_commands(line);
   litecluster::cli::add_lock_commands(line);
   litecluster::cli::add_ltx_commands(line);

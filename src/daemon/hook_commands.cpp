@@ -1,11 +1,7 @@
 #include "daemon/hook_commands.hpp"
 
-#include <sys/wait.h>
 #include <unistd.h>
-#include <csignal>
 
-#include <future>
-#include <memory>
 #include <span>
 #include <utility>
 
@@ -17,24 +13,15 @@ namespace {
 
 Status run_command(const Context& context, const std::string& hook, const std::vector<std::string>& command,
                    const std::vector<std::string>& variables) {
-  auto host = backend::make_local_process_host();
-  const auto ended = std::make_shared<std::promise<int>>();
-  auto status = ended->get_future();
-  host->on_exit([ended](int wait_status) { ended->set_value(wait_status); });
   backend::ProcessSpec spec;
   spec.arguments = command;
   spec.environment = variables;
   spec.environment.push_back("LITECLUSTER_HOOK=" + hook);
-  if (auto started = host->start(spec, STDERR_FILENO, STDERR_FILENO); !started) return started;
-  const auto registration = context.on_cancel([&host] { host->signal(SIGKILL); });
-  const auto until = context.deadline().value_or(Context::TimePoint::max());
-  if (until != Context::TimePoint::max() && status.wait_until(until) != std::future_status::ready) {
-    host->signal(SIGKILL);
-  }
-  const int wait_status = status.get();
-  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return {};
+  const auto ended = backend::run_to_end(context, spec, STDERR_FILENO, STDERR_FILENO);
+  if (!ended) return std::unexpected(ended.error());
+  if (*ended == 0) return {};
   return failure(ErrorCode::failed_precondition, "run hook " + hook, command.front(),
-                 backend::describe_wait_status(wait_status));
+                 backend::describe_wait_status(*ended));
 }
 
 std::string comma_separated(std::span<const Partition> partitions) {
