@@ -9,6 +9,10 @@ install(TARGETS litecluster_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT litecluster-targets NAMESPACE litecluster::
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/litecluster)
 
+configure_file(${PROJECT_SOURCE_DIR}/packaging/litecluster@.service.in
+  ${PROJECT_BINARY_DIR}/litecluster@.service @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/litecluster@.service DESTINATION lib/systemd/system)
+
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/litecluster-config.cmake.in
   ${PROJECT_BINARY_DIR}/litecluster-config.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/litecluster)

@@ -506,6 +506,10 @@ void App::Impl::report_health() {
   } else if (backend_.backend) {
     report("backend", true, "", HealthLevel::critical);
   }
+  if (vip_) {
+    const std::string problem = vip_->problem();
+    report("vip", problem.empty(), vip_->address_text() + ": " + problem, HealthLevel::critical);
+  }
 }
 
 void App::Impl::stop_everything() {

@@ -35,7 +35,9 @@ GuardMachine::Actions GuardMachine::agent_exited(int wait_status, const GuardVie
   fence_all();
   const bool ended = WIFEXITED(wait_status);
   const int status = ended ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
-  if (stopping_ || (ended && (status == 0 || status == config_.exit_status_final))) {
+  const auto& final = config_.exit_statuses_final;
+  const bool settled = status == 0 || std::ranges::find(final, status) != final.end();
+  if (stopping_ || (ended && settled)) {
     exit_status_ = status;
   } else {
     if (view.now - agent_started_at_ >= config_.calm_after) {

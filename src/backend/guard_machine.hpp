@@ -36,8 +36,9 @@ struct GuardConfig {
   base::Duration restart_delay_max = std::chrono::seconds(10);
   base::Duration calm_after =
       std::chrono::seconds(30);  ///< an agent that lived so long restarts at once again
-  /// An agent that ends with this status (or 0) is not started again; the guard ends with the same.
-  int exit_status_final = 2;
+  /// An agent that ends with one of these (or 0) is not started again; the guard ends with the same. 2 is a
+  /// wrong configuration, 3 a conflict with another node: starting again would not help.
+  std::array<int, 2> exit_statuses_final{2, 3};
 };
 
 enum class GuardAct : std::uint8_t {

@@ -39,6 +39,7 @@ struct CommandLine {
 void report(CommandLine& line, const Error& error);
 
 void add_cluster_commands(CommandLine& line);
+void add_check_command(CommandLine& line);
 void add_demo_command(CommandLine& line);
 void add_kv_commands(CommandLine& line);
 void add_lock_commands(CommandLine& line);

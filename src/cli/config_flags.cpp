@@ -1,7 +1,10 @@
 #include "cli/config_flags.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 #include "base/bytes.hpp"
 #include "base/file.hpp"
@@ -72,7 +75,10 @@ Result<daemon::Config> resolve_config(const ConfigFlags& flags) {
   daemon::Config config;
   if (!flags.config_file.empty()) {
     const auto text = base::read_file(flags.config_file, config_size_max);
-    if (!text) return std::unexpected(text.error());
+    if (!text) {
+      return failure(ErrorCode::invalid_argument, "read configuration", flags.config_file,
+                     text.error().reason());
+    }
     if (auto read = daemon::read_yaml(config, std::string(base::as_text(*text)), flags.config_file); !read) {
       return std::unexpected(read.error());
     }
@@ -80,6 +86,11 @@ Result<daemon::Config> resolve_config(const ConfigFlags& flags) {
   for (const auto& [key, values] : flags.given) {
     if (auto set = daemon::set_config(config, key, values, "flags"); !set)
       return std::unexpected(set.error());
+  }
+  std::vector<std::string> environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) environment.emplace_back(*variable);
+  for (const std::string& warning : daemon::misspelt_variables(environment)) {
+    std::fprintf(stderr, "litecluster: %s\n", warning.c_str());
   }
   return config;
 }

@@ -1,5 +1,6 @@
 // Entry point of the program `litecluster`.
 #include "cli/commands.hpp"
+#include "cli/suggestion.hpp"
 
 int main(int argc, char** argv) {
   using litecluster::cli::ExitStatus;
@@ -11,6 +12,7 @@ int main(int argc, char** argv) {
   ExitStatus exit_status = ExitStatus::fine;
   litecluster::cli::CommandLine line{program, common, exit_status};
   litecluster::cli::add_cluster_commands(line);
+  litecluster::cli::add_check_command(line);
   litecluster::cli::add_demo_command(line);
   litecluster::cli::add_kv_commands(line);
   litecluster::cli::add_lock_commands(line);
@@ -26,6 +28,7 @@ int main(int argc, char** argv) {
     return program.exit(success);
   } catch (const CLI::ParseError& error) {
     program.exit(error);
+    litecluster::cli::suggest(program, std::vector<std::string>(argv + 1, argv + argc));
     return static_cast<int>(ExitStatus::usage);
   }
   return static_cast<int>(exit_status);

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <numeric>
 #include <set>
 #include <utility>
 
 #include "app/option_check.hpp"
+#include "daemon/nearest_name.hpp"
 #include "daemon/scalar.hpp"
 
 namespace litecluster::daemon {
@@ -21,22 +21,6 @@ std::string upper_with_underscores(std::string_view name) {
     result += character == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(character)));
   }
   return result;
-}
-
-// Levenshtein distance; names are short.
-std::size_t edits_between(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const std::size_t replaced = diagonal + (from[i] == to[j] ? 0U : 1U);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replaced});
-    }
-  }
-  return row.back();
 }
 
 const ConfigKey* find_key(std::string_view name) {
@@ -167,12 +151,9 @@ std::string ConfigKey::flag() const {
 }
 
 std::string nearest_key(std::string_view name) {
-  const auto& keys = config_keys();
-  const auto nearest =
-      std::min_element(keys.begin(), keys.end(), [&](const ConfigKey& left, const ConfigKey& right) {
-        return edits_between(name, left.name) < edits_between(name, right.name);
-      });
-  return nearest->name;
+  std::vector<std::string> names;
+  for (const ConfigKey& key : config_keys()) names.push_back(key.name);
+  return nearest_name(name, names);
 }
 
 Status set_config(Config& config, std::string_view name, const std::vector<std::string>& values,
@@ -204,26 +185,20 @@ Status read_yaml(Config& config, const std::string& text, const std::string& fil
   }
 }
 
-Status read_environment(Config& config, const std::vector<std::string>& environment) {
-  static const std::set<std::string> for_others = {
-      "LITECLUSTER_FAULT",         "LITECLUSTER_CONFIG", "LITECLUSTER_NATS_SERVER",  "LITECLUSTER_PARTNERS",
-      "LITECLUSTER_FENCING_TOKEN", "LITECLUSTER_HOOK",   "LITECLUSTER_LEADER",       "LITECLUSTER_MEMBER",
-      "LITECLUSTER_PARTITIONS",    "LITECLUSTER_HEALTH", "LITECLUSTER_HEALTH_REASON"};
+std::vector<std::string> misspelt_variables(const std::vector<std::string>& environment) {
+  constexpr std::size_t edits_max = 3;
+  const std::string prefix = "LITECLUSTER_";
+  std::vector<std::string> known;
+  for (const ConfigKey& key : config_keys()) known.push_back(key.environment_variable());
+  std::vector<std::string> warnings;
   for (const std::string& entry : environment) {
-    const std::size_t equals = entry.find('=');
-    const std::string name = entry.substr(0, equals);
-    if (!name.starts_with("LITECLUSTER_") || equals == std::string::npos || for_others.contains(name))
-      continue;
-    const auto& keys = config_keys();
-    const auto key = std::find_if(keys.begin(), keys.end(), [&](const ConfigKey& candidate) {
-      return candidate.environment_variable() == name;
-    });
-    if (key == keys.end()) return unknown_key(name, "environment");
-    const std::string value = entry.substr(equals + 1);
-    const auto values = key->list ? split_at_commas(value) : std::vector<std::string>{value};
-    if (auto stored = set_config(config, key->name, values, name); !stored) return stored;
+    const std::string name = entry.substr(0, entry.find('='));
+    if (!name.starts_with(prefix) || std::ranges::find(known, name) != known.end()) continue;
+    const std::string nearest = nearest_name(name, known);
+    if (edits_between(name, nearest) > edits_max) continue;
+    warnings.push_back("the variable " + name + " is ignored; did you mean " + nearest + "?");
   }
-  return {};
+  return warnings;
 }
 
 Status validate(const Config& config) {

@@ -64,9 +64,9 @@ struct ConfigKey {
 /// Reads YAML text. `db:` is an alias of `sqlite:`, and either may be just a path.
 [[nodiscard]] Status read_yaml(Config& config, const std::string& text, const std::string& file_name);
 
-/// Reads every LITECLUSTER_* variable of `environment` ("NAME=value"). One that is no key is an error, except
-/// those that are meant for others: LITECLUSTER_FAULT, LITECLUSTER_CONFIG, LITECLUSTER_NATS_SERVER.
-[[nodiscard]] Status read_environment(Config& config, const std::vector<std::string>& environment);
+/// What to warn of in an environment ("NAME=value"): variables that are no key but look like a misspelt one.
+/// Other LITECLUSTER_* variables are left to whoever uses them.
+[[nodiscard]] std::vector<std::string> misspelt_variables(const std::vector<std::string>& environment);
 
 /// Checks what only the whole can tell: names, durations against each other, what belongs together.
 [[nodiscard]] Status validate(const Config& config);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,11 +12,12 @@
 
 #include "app/node.hpp"
 #include "backend/guard.hpp"
+#include "base/file.hpp"
 #include "daemon/control_service.hpp"
 #include "daemon/control_socket.hpp"
 #include "daemon/hook_commands.hpp"
 #include "daemon/http_endpoint.hpp"
-#include "daemon/service_notify.hpp"
+#include "daemon/service_manager.hpp"
 #include "daemon/signal_context.hpp"
 #include "nats/private_server.hpp"
 #include "vip/virtual_address.hpp"
@@ -39,14 +41,24 @@ void tell(const Error& error) {
   std::fprintf(stderr, "litecluster: %s\n", error.message().c_str());
 }
 
-// Tells systemd that we are well, as often as it wants to hear it.
+// Tells systemd that we are well, as often as it wants to hear it, and what we are. Asking the App takes its
+// lock, so an agent that hangs falls silent.
 class Watchdog {
  public:
-  Watchdog() {
-    const auto interval = watchdog_interval();
-    if (!interval) return;
-    thread_ = std::jthread([this, interval] {
-      while (!stop_.wait_for(*interval)) notify_service_manager("WATCHDOG=1");
+  Watchdog(const ServiceManager& manager, const App& app) {
+    constexpr std::chrono::microseconds status_interval = std::chrono::seconds(1);
+    const auto interval = std::min(manager.watchdog_interval().value_or(status_interval), status_interval);
+    thread_ = std::jthread([this, interval, &manager, &app] {
+      std::string told;
+      while (!stop_.wait_for(interval)) {
+        const NodeStatus status = app.status();
+        manager.notify("WATCHDOG=1");
+        std::string text = "STATUS=" + status.stage + ", epoch " + std::to_string(status.epoch.value()) +
+                           ", leader " + (status.leader.empty() ? "unknown" : status.leader);
+        if (text == told) continue;
+        manager.notify(text);
+        told = std::move(text);
+      }
     });
   }
   ~Watchdog() { stop_.cancel(); }
@@ -63,8 +75,19 @@ Result<std::optional<nats::PrivateServer>> start_private_server(const Context& c
   if (!config.app.nats.urls.empty()) return std::optional<nats::PrivateServer>();
   nats::PrivateServerOptions options;
   options.directory = data_directory(config) / ("nats-" + config.app.node);
-  auto server = nats::PrivateServer::start(context, std::move(options));
+  // The same port each time, so that whoever was told the URL can keep it.
+  const auto url_file = options.directory / "url";
+  if (const auto stored = base::read_file(url_file, 256))
+    options.port = nats::port_of_url(base::as_text(*stored));
+  auto server = nats::PrivateServer::start(context, options);
+  if (!server && options.port != 0) {
+    options.port = 0;
+    server = nats::PrivateServer::start(context, options);
+  }
   if (!server) return std::unexpected(server.error());
+  if (auto stored = base::write_file_durably(url_file, base::as_bytes(server->url())); !stored) {
+    return std::unexpected(stored.error());
+  }
   config.app.nats.urls = {server->url()};
   base::log_info("started a private nats-server", {{"url", server->url()}, {"version", server->version()}});
   return std::optional<nats::PrivateServer>(std::move(*server));
@@ -82,17 +105,18 @@ Result<std::unique_ptr<ControlServer>> start_control(const Context& context,
   }
 }
 
-// The guard must not start another agent then.
-bool would_happen_again(const Error& error) {
-  if (error.code() == ErrorCode::already_exists || error.code() == ErrorCode::invalid_argument) return true;
+// 2 and 3: the same would happen again, and the guard does not start another agent.
+int exit_status_of(const Error& error) {
+  if (error.code() == ErrorCode::invalid_argument) return 2;
   // Another mode or number of partitions in this cluster.
-  return error.code() == ErrorCode::failed_precondition && error.operation().starts_with("join ");
+  const bool misfit = error.code() == ErrorCode::failed_precondition && error.operation().starts_with("join ");
+  return error.code() == ErrorCode::already_exists || misfit ? 3 : 1;
 }
 
-int run_agent(Config config, backend::GuardLink& guard) {
+int run_agent(Config config, const ServiceManager& manager, backend::GuardLink& guard) {
   base::configure_logging(config.log_level, config.log_format);
   const Context context = context_until_signal();
-  const auto stopping = context.on_cancel([] { notify_service_manager("STOPPING=1"); });
+  const auto stopping = context.on_cancel([&manager] { manager.notify("STOPPING=1"); });
   auto server = start_private_server(context, config);
   if (!server) {
     tell(server.error());
@@ -109,7 +133,7 @@ int run_agent(Config config, backend::GuardLink& guard) {
   auto control = start_control(context, control_socket_path(config), *app);
   if (!control) {
     tell(control.error());
-    return 2;
+    return control.error().code() == ErrorCode::already_exists ? 3 : 2;
   }
   std::unique_ptr<HttpEndpoint> http;
   if (!config.http_listen.empty()) {
@@ -121,14 +145,14 @@ int run_agent(Config config, backend::GuardLink& guard) {
     }
     http = std::move(*started);
   }
-  const Watchdog watchdog;
+  const Watchdog watchdog(manager, *app);
   RemoteControl remote(*app);
-  notify_service_manager("READY=1");
+  manager.notify("READY=1");
   const auto done = app->run(context);
   remote.stop();
   if (done) return 0;
   tell(done.error());
-  return would_happen_again(done.error()) ? 2 : 1;
+  return exit_status_of(done.error());
 }
 
 }  // namespace
@@ -151,7 +175,9 @@ int run_node_process(const Config& config) {
   if (config.app.backend && !config.app.backend->systemd_unit.empty()) {
     options.fences.push_back(backend::make_systemd_fence(config.app.backend->systemd_unit));
   }
-  return backend::run_guard(options, [&](backend::GuardLink& guard) { return run_agent(config, guard); });
+  const ServiceManager manager = ServiceManager::take_from_environment();
+  return backend::run_guard(options,
+                            [&](backend::GuardLink& guard) { return run_agent(config, manager, guard); });
 }
 
 }  // namespace litecluster::daemon

@@ -1,11 +1,17 @@
 #include "db/sqlite.hpp"
 
+#include "db/sqlite_version.hpp"
+
 #include <algorithm>
 #include <limits>
 
 #include <fmt/format.h>
 
 namespace litecluster::db {
+
+std::string_view sqlite_version() {
+  return ::sqlite3_libversion();
+}
 
 ErrorCode error_code_of(int sqlite_result) {
   // Growing the wal-index fails for want of space only; what is written otherwise says SQLITE_FULL then.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -68,12 +69,6 @@ std::string log_tail(const std::filesystem::path& log) {
   ::_exit(127);
 }
 
-std::uint16_t port_of(const std::string& url) {
-  const std::size_t colon = url.rfind(':');
-  if (colon == std::string::npos) return 0;
-  return static_cast<std::uint16_t>(std::strtoul(url.c_str() + colon + 1, nullptr, 10));
-}
-
 // The file in which the server writes the port that it chose; 0 while it is not there.
 std::uint16_t read_ports_file(const std::filesystem::path& path) {
   const auto bytes = base::read_file(path, 1U << 16U);
@@ -82,10 +77,18 @@ std::uint16_t read_ports_file(const std::filesystem::path& path) {
   if (!json.is_object() || !json.contains("nats") || !json["nats"].is_array() || json["nats"].empty())
     return 0;
   const auto& first = json["nats"].front();
-  return first.is_string() ? port_of(first.get<std::string>()) : std::uint16_t{0};
+  return first.is_string() ? port_of_url(first.get<std::string>()) : std::uint16_t{0};
 }
 
 }  // namespace
+
+std::uint16_t port_of_url(std::string_view url) {
+  const std::size_t colon = url.rfind(':');
+  if (colon == std::string_view::npos) return 0;
+  std::uint16_t port = 0;
+  std::from_chars(url.data() + colon + 1, url.data() + url.size(), port);
+  return port;
+}
 
 class PrivateServer::Impl {
  public:

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <litecluster/context.hpp>
@@ -77,6 +78,9 @@ class PrivateServer {
   explicit PrivateServer(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
 };
+
+/// The number behind the last colon; 0 when there is none.
+[[nodiscard]] std::uint16_t port_of_url(std::string_view url);
 
 /// A TCP port on 127.0.0.1 that nobody listened on a moment ago.
 [[nodiscard]] Result<std::uint16_t> find_free_port();

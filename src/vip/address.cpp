@@ -12,7 +12,8 @@ namespace {
 constexpr std::uint16_t ether_type_arp = 0x0806;
 constexpr std::uint16_t ether_type_ipv6 = 0x86DD;
 constexpr std::uint8_t next_header_icmpv6 = 58;
-constexpr std::uint16_t advertisement_size = 32;
+constexpr std::uint8_t type_solicitation = 135;
+constexpr std::uint8_t type_advertisement = 136;
 
 std::unexpected<Error> bad(std::string_view text, std::string reason) {
   return failure(ErrorCode::invalid_argument, "parse address", std::string(text), std::move(reason));
@@ -43,6 +44,56 @@ std::uint16_t checksum(base::ByteView bytes) {
   }
   while (sum > 0xFFFF) sum = (sum & 0xFFFF) + (sum >> 16U);
   return static_cast<std::uint16_t>(~sum);
+}
+
+/// ARP over Ethernet and IPv4 from `sender` about `target`, to everybody.
+base::Bytes arp_frame(const HardwareAddress& hardware, ArpForm form, base::ByteView sender,
+                      base::ByteView target) {
+  base::Bytes frame;
+  append_repeated(frame, 6, 0xFF);
+  base::append_bytes(frame, hardware);
+  base::append_big_endian(frame, ether_type_arp);
+  base::append_big_endian(frame, std::uint16_t{1});       // Ethernet
+  base::append_big_endian(frame, std::uint16_t{0x0800});  // IPv4
+  append_byte(frame, 6);
+  append_byte(frame, 4);
+  base::append_big_endian(frame, static_cast<std::uint16_t>(form));
+  base::append_bytes(frame, hardware);
+  base::append_bytes(frame, sender);
+  append_repeated(frame, 6, form == ArpForm::request ? 0 : 0xFF);
+  base::append_bytes(frame, target);
+  return frame;
+}
+
+/// A neighbour discovery message over Ethernet to a multicast group.
+base::Bytes icmpv6_frame(const HardwareAddress& hardware, base::ByteView source, base::ByteView group,
+                         std::uint8_t type, base::ByteView body) {
+  base::Bytes message;
+  append_byte(message, type);
+  append_byte(message, 0);
+  base::append_big_endian(message, std::uint16_t{0});  // checksum, below
+  base::append_bytes(message, body);
+
+  base::Bytes pseudo_header(source.begin(), source.end());
+  base::append_bytes(pseudo_header, group);
+  base::append_big_endian(pseudo_header, static_cast<std::uint32_t>(message.size()));
+  base::append_big_endian(pseudo_header, std::uint32_t{next_header_icmpv6});
+  base::append_bytes(pseudo_header, message);
+  base::store_big_endian(message.data() + 2, checksum(pseudo_header));
+
+  base::Bytes frame;
+  base::append_big_endian(frame, std::uint16_t{0x3333});
+  base::append_bytes(frame, group.last(4));
+  base::append_bytes(frame, hardware);
+  base::append_big_endian(frame, ether_type_ipv6);
+  base::append_big_endian(frame, std::uint32_t{0x6000'0000});
+  base::append_big_endian(frame, static_cast<std::uint16_t>(message.size()));
+  append_byte(frame, next_header_icmpv6);
+  append_byte(frame, 255);  // neighbours drop any other hop limit
+  base::append_bytes(frame, source);
+  base::append_bytes(frame, group);
+  base::append_bytes(frame, message);
+  return frame;
 }
 
 }  // namespace
@@ -79,63 +130,41 @@ std::string to_string(const Address& address) {
 }
 
 base::Bytes gratuitous_arp(const Address& address, const HardwareAddress& hardware, ArpForm form) {
-  base::Bytes frame;
-  append_repeated(frame, 6, 0xFF);
-  base::append_bytes(frame, hardware);
-  base::append_big_endian(frame, ether_type_arp);
-  base::append_big_endian(frame, std::uint16_t{1});       // Ethernet
-  base::append_big_endian(frame, std::uint16_t{0x0800});  // IPv4
-  append_byte(frame, 6);
-  append_byte(frame, 4);
-  base::append_big_endian(frame, static_cast<std::uint16_t>(form));
-  base::append_bytes(frame, hardware);
-  base::append_bytes(frame, address.view());
-  if (form == ArpForm::request) {
-    append_repeated(frame, 6, 0);
-  } else {
-    append_repeated(frame, 6, 0xFF);
-  }
-  base::append_bytes(frame, address.view());
-  return frame;
+  return arp_frame(hardware, form, address.view(), address.view());
 }
 
 base::Bytes neighbour_advertisement(const Address& address, const HardwareAddress& hardware) {
+  base::Bytes body;
+  base::append_big_endian(body, std::uint32_t{0x2000'0000});  // override
+  base::append_bytes(body, address.view());
+  append_byte(body, 2);  // option: target's link-layer address
+  append_byte(body, 1);  // in units of 8 bytes
+  base::append_bytes(body, hardware);
+
   base::Bytes all_nodes;  // ff02::1
   append_byte(all_nodes, 0xFF);
   append_byte(all_nodes, 0x02);
   append_repeated(all_nodes, 13, 0);
   append_byte(all_nodes, 1);
+  return icmpv6_frame(hardware, address.view(), all_nodes, type_advertisement, body);
+}
 
-  base::Bytes message;
-  append_byte(message, 136);
-  append_byte(message, 0);
-  base::append_big_endian(message, std::uint16_t{0});            // checksum, below
-  base::append_big_endian(message, std::uint32_t{0x2000'0000});  // override
-  base::append_bytes(message, address.view());
-  append_byte(message, 2);  // option: target's link-layer address
-  append_byte(message, 1);  // in units of 8 bytes
-  base::append_bytes(message, hardware);
-
-  base::Bytes pseudo_header(address.view().begin(), address.view().end());
-  base::append_bytes(pseudo_header, all_nodes);
-  base::append_big_endian(pseudo_header, std::uint32_t{advertisement_size});
-  base::append_big_endian(pseudo_header, std::uint32_t{next_header_icmpv6});
-  base::append_bytes(pseudo_header, message);
-  base::store_big_endian(message.data() + 2, checksum(pseudo_header));
-
-  base::Bytes frame;
-  base::append_big_endian(frame, std::uint16_t{0x3333});
-  base::append_big_endian(frame, std::uint32_t{1});
-  base::append_bytes(frame, hardware);
-  base::append_big_endian(frame, ether_type_ipv6);
-  base::append_big_endian(frame, std::uint32_t{0x6000'0000});
-  base::append_big_endian(frame, advertisement_size);
-  append_byte(frame, next_header_icmpv6);
-  append_byte(frame, 255);  // neighbours drop any other hop limit
-  base::append_bytes(frame, address.view());
-  base::append_bytes(frame, all_nodes);
-  base::append_bytes(frame, message);
-  return frame;
+base::Bytes address_probe(const Address& address, const HardwareAddress& hardware) {
+  base::Bytes nobody;
+  append_repeated(nobody, address.size(), 0);
+  if (address.family == Family::ipv4) return arp_frame(hardware, ArpForm::request, nobody, address.view());
+  base::Bytes body;
+  base::append_big_endian(body, std::uint32_t{0});
+  base::append_bytes(body, address.view());
+  // The solicited-node group ff02::1:ff00:0/104, with the last three bytes of the address.
+  base::Bytes group;
+  append_byte(group, 0xFF);
+  append_byte(group, 0x02);
+  append_repeated(group, 9, 0);
+  append_byte(group, 1);
+  append_byte(group, 0xFF);
+  base::append_bytes(group, address.view().last(3));
+  return icmpv6_frame(hardware, nobody, group, type_solicitation, body);
 }
 
 }  // namespace litecluster::vip

@@ -41,5 +41,9 @@ enum class ArpForm : std::uint16_t { request = 1, reply = 2 };
 /// An unsolicited neighbour advertisement with the override flag (RFC 4861, section 7.2.6) as an Ethernet
 /// frame.
 [[nodiscard]] base::Bytes neighbour_advertisement(const Address& address, const HardwareAddress& hardware);
+/// Asks who has the address without saying that we have it, as an Ethernet frame: an ARP probe (RFC 5227,
+/// section 2.1), or for IPv6 the neighbour solicitation of duplicate address detection (RFC 4862,
+/// section 5.4).
+[[nodiscard]] base::Bytes address_probe(const Address& address, const HardwareAddress& hardware);
 
 }  // namespace litecluster::vip

@@ -8,6 +8,7 @@
 
 #include "base/logging.hpp"
 #include "vip/interface_addresses.hpp"
+#include "vip/neighbours.hpp"
 
 namespace litecluster::vip {
 
@@ -76,6 +77,7 @@ Status VirtualAddress::release() {
     keeper_.request_stop();
     keeper_.join();
   }
+  set_problem({});
   if (!acquired_) return {};
   if (auto status = remove_address(interface_, address_); !status) return status;
   acquired_ = false;
@@ -83,9 +85,27 @@ Status VirtualAddress::release() {
   return {};
 }
 
+std::string VirtualAddress::problem() const {
+  const MutexLock lock(problem_mutex_);
+  return problem_;
+}
+
+void VirtualAddress::set_problem(std::string problem) {
+  const MutexLock lock(problem_mutex_);
+  if (!problem.empty() && problem != problem_) {
+    base::log_error("virtual address", {{"address", to_string(address_)}, {"reason", problem}});
+  }
+  problem_ = std::move(problem);
+}
+
+// Each round looks at what the neighbours said since the round before, and asks them again. An address that
+// somebody else has as well is kept: who of the two is wrong cannot be told from here, and a leader that
+// cannot be reached would be worse.
 void VirtualAddress::keep(const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any stopped;
+  const auto neighbours = Neighbours::listen(interface_, address_);
+  if (neighbours) static_cast<void>(neighbours->ask());
   for (std::size_t count = 0; !stop.stop_requested(); ++count) {
     std::unique_lock lock(mutex);
     if (stopped.wait_for(lock, stop, announcement_pause(count), [] { return false; }) ||
@@ -100,8 +120,14 @@ void VirtualAddress::keep(const std::stop_token& stop) {
       base::log_warning("address was gone, putting it back", {{"address", to_string(address_)}});
       status = put();
     }
+    std::string problem;
+    if (const auto other = neighbours ? neighbours->other_holder() : std::nullopt) {
+      problem = "another host, " + to_string(*other) + ", has it as well; one of the two has to let it go";
+    }
     if (status) status = announce_address(interface_, address_);
-    if (!status) base::log_warning("address not announced", {{"error", status.error().message()}});
+    if (!status) problem = status.error().message();
+    set_problem(std::move(problem));
+    if (neighbours) static_cast<void>(neighbours->ask());
   }
 }
 

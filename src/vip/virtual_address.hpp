@@ -55,16 +55,24 @@ class VirtualAddress {
   /// Succeeds when it was not held.
   [[nodiscard]] Status release();
 
+  /// Why the address may not lead to us although we hold it: another host answers for it as well, or it
+  /// cannot be announced. Empty when all is well.
+  [[nodiscard]] std::string problem() const;
+
   [[nodiscard]] const Address& address() const { return address_; }
+  [[nodiscard]] std::string address_text() const { return to_string(address_); }
   [[nodiscard]] const std::string& interface() const { return interface_; }
 
  private:
   void keep(const std::stop_token& stop);
+  void set_problem(std::string problem);
   [[nodiscard]] Status put();
 
   const std::string interface_;
   const Address address_;
   const std::function<bool()> may_hold_;
+  mutable base::Mutex problem_mutex_;
+  std::string problem_ LITECLUSTER_GUARDED_BY(problem_mutex_);
   base::Mutex mutex_;
   /// The address may be on the interface on our account.
   bool acquired_ LITECLUSTER_GUARDED_BY(mutex_) = false;

@@ -195,6 +195,35 @@ TEST(VirtualAddress, StaysAwayOnceTheLeaseIsOver) {
   });
 }
 
+TEST(VirtualAddress, SaysWhenAnotherHostAnswersForTheAddress) {
+  in_namespace([](int far) -> std::string {
+    constexpr HardwareAddress other{std::byte{0x02}, std::byte{0}, std::byte{0},
+                                    std::byte{0},    std::byte{0}, std::byte{0x77}};
+    for (const char* text : {"10.9.8.7/24", "fd00::7/64"}) {
+      VirtualAddress vip("near", *parse_address(text));
+      CHECK_THAT(vip.acquire());
+      CHECK_THAT(vip.problem().empty());
+      const base::Bytes claim = vip.address().family == Family::ipv4
+                                    ? gratuitous_arp(vip.address(), other, ArpForm::reply)
+                                    : neighbour_advertisement(vip.address(), other);
+      sockaddr_ll to{};
+      to.sll_family = AF_PACKET;
+      to.sll_ifindex = static_cast<int>(::if_nametoindex("far"));
+      for (int round = 0; round < 1000 && vip.problem().empty(); ++round) {
+        ::sendto(far, claim.data(), claim.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+        ::usleep(10'000);
+      }
+      CHECK_THAT(vip.problem().find("02:00:00:00:00:77") != std::string::npos);
+      // It is kept, and the problem is over when the other one falls silent.
+      CHECK_THAT(has(text));
+      for (int round = 0; round < 1000 && !vip.problem().empty(); ++round) ::usleep(10'000);
+      CHECK_THAT(vip.problem().empty());
+      CHECK_THAT(vip.release());
+    }
+    return {};
+  });
+}
+
 TEST(VirtualAddress, IsFoundAmongThousands) {
   in_namespace([](int) -> std::string {
     CHECK_THAT(run(

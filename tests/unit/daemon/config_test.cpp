@@ -96,15 +96,13 @@ TEST(Config, BrokenYamlIsAnErrorWithItsLine) {
   EXPECT_THAT(error_of("just text").message(), HasSubstr("not a map"));
 }
 
-TEST(Config, TheEnvironmentOverridesAndRefusesUnknownNames) {
-  Config config;
-  ASSERT_TRUE(read_environment(
-      config, {"LITECLUSTER_NODE=n2", "LITECLUSTER_NATS_URLS=nats://a:1,nats://b:2",
-               "LITECLUSTER_SQLITE_COMPACTION_LEVELS=1=10s,2=5m", "HOME=/root", "LITECLUSTER_FAULT=x=kill"}));
-  EXPECT_EQ(config.app.node, "n2");
-  EXPECT_EQ(config.app.nats.urls.size(), 2U);
-  EXPECT_EQ(config.app.sqlite->compaction_levels.size(), 2U);
-  EXPECT_FALSE(read_environment(config, {"LITECLUSTER_NOED=n2"}));
+TEST(Config, AMisspeltVariableIsPointedOutAndOthersAreLeftAlone) {
+  const auto warnings =
+      misspelt_variables({"LITECLUSTER_NOED=n2", "LITECLUSTER_NODE=n1", "LITECLUSTER_LEASE_TLL=1s",
+                          "HOME=/root", "LITECLUSTER_FAULT=x=kill", "LITECLUSTER_FENCING_TOKEN=7"});
+  ASSERT_EQ(warnings.size(), 2U);
+  EXPECT_THAT(warnings[0], HasSubstr("did you mean LITECLUSTER_NODE?"));
+  EXPECT_THAT(warnings[1], HasSubstr("did you mean LITECLUSTER_LEASE_TTL?"));
 }
 
 TEST(Config, EveryKeyHasHelpAndItsOwnFlagAndVariable) {

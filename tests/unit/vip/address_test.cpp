@@ -35,6 +35,24 @@ TEST(Address, RefusesWhatNoHostCanHave) {
   }
 }
 
+// RFC 5227, section 2.1.1, and RFC 4862, section 5.4.2.
+TEST(AddressProbe, AsksWithoutClaimingTheAddress) {
+  EXPECT_EQ(hex(address_probe(*parse_address("10.0.0.5/24"), hardware)),
+            "ffffffffffff0211223344550806"
+            "0001080006040001"
+            "021122334455"
+            "00000000"
+            "000000000000"
+            "0a000005");
+  const std::string solicitation = hex(address_probe(*parse_address("fd00::5/64"), hardware));
+  EXPECT_EQ(solicitation.substr(0, 28), "3333ff00000502112233445586dd");
+  EXPECT_EQ(solicitation.substr(28, 16), "6000000000183aff");
+  EXPECT_EQ(solicitation.substr(44, 32), std::string(32, '0'));
+  EXPECT_EQ(solicitation.substr(76, 32), "ff0200000000000000000001ff000005");
+  EXPECT_EQ(solicitation.substr(108, 4), "8700");
+  EXPECT_EQ(solicitation.substr(116), "00000000fd000000000000000000000000000005");
+}
+
 TEST(GratuitousArp, IsTheFrameOfTheRfc) {
   const Address address = *parse_address("10.0.0.5/24");
   EXPECT_EQ(hex(gratuitous_arp(address, hardware, ArpForm::request)),

@@ -1,0 +1,62 @@
+#include "cli/suggestion.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "daemon/nearest_name.hpp"
+
+namespace litecluster::cli {
+namespace {
+
+std::vector<std::string> command_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::App* child : command.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(child->get_name());
+  }
+  return names;
+}
+
+// With those of the commands around it: flags may be given behind a nested command.
+std::vector<std::string> flag_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::App* level = &command; level != nullptr; level = level->get_parent()) {
+    for (const CLI::Option* option : level->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+  }
+  return names;
+}
+
+const CLI::App* find_command(const CLI::App& command, const std::string& name) {
+  for (const CLI::App* child : command.get_subcommands([](const CLI::App*) { return true; })) {
+    if (child->get_name() == name) return child;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+void suggest(const CLI::App& program, const std::vector<std::string>& arguments) {
+  const CLI::App* command = &program;
+  for (const std::string& argument : arguments) {
+    if (argument == "--") return;
+    if (argument.starts_with("--")) {
+      const std::string name = argument.substr(0, argument.find('='));
+      const auto known = flag_names(*command);
+      if (std::ranges::find(known, name) != known.end()) continue;
+      std::fprintf(stderr, "%s is not known; did you mean %s?\n", name.c_str(),
+                   daemon::nearest_name(name, known).c_str());
+      return;
+    }
+    if (argument.starts_with("-")) continue;
+    if (const CLI::App* child = find_command(*command, argument)) {
+      command = child;
+    } else if (command == &program && !argument.starts_with("-")) {
+      std::fprintf(stderr, "%s is no command; did you mean %s?\n", argument.c_str(),
+                   daemon::nearest_name(argument, command_names(program)).c_str());
+      return;
+    }
+  }
+}
+
+}  // namespace litecluster::cli
