@@ -43,7 +43,7 @@ class Checks {
   Checks(const Context& context, daemon::Config config) : context_(context), config_(std::move(config)) {}
 
   std::vector<Finding> run() {
-    if (!config_.app.cluster.empty() || !config_.app.node.empty()) look_at_configuration();
+    if (!config_.app.node.empty()) look_at_configuration();
     look_at_nats();
     if (config_.app.sqlite) look_at_database(*config_.app.sqlite);
     if (config_.app.backend) look_at_backend(*config_.app.backend);

@@ -66,7 +66,11 @@ void add_config_flags(CLI::App& command, ConfigFlags& flags, const std::string& 
     };
     command.add_option_function<std::vector<std::string>>(names, store, key.help)
         ->envname(key.environment_variable())
-        ->expected(1)
+        // One value behind each flag; a list may repeat it. Otherwise the arguments that follow would be
+        // taken, too.
+        ->type_size(1)
+        ->expected(key.list ? -1 : 1)
+        ->allow_extra_args(false)
         ->group(group);
   }
 }
