@@ -28,7 +28,7 @@ struct HealthResult {
   friend bool operator==(const HealthResult&, const HealthResult&) = default;
 };
 
-/// One line of the list. Names of ours: `nats`, `lease`, `replication`, `backend`, `disk`, `database`,
+/// One line of the list. Names of ours: `nats`, `lease`, `replication`, `backend`, `disk`, `database`, `vip`,
 /// `hooks`, `ring`; a user's own may be anything else.
 struct HealthCheck {
   std::string name;

@@ -20,7 +20,7 @@ using base::MutexLock;
 
 namespace {
 
-constexpr std::array<std::string_view, 8> own_names = {"nats", "lease",    "replication", "backend",
+constexpr std::array<std::string_view, 9> own_names = {"nats", "lease",    "replication", "backend", "vip",
                                                        "disk", "database", "hooks",       "ring"};
 constexpr std::size_t name_bytes_max = 64;
 

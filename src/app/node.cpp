@@ -140,8 +140,8 @@ Status App::Impl::open_database(const Context& context) {
                                 .on_position =
                                     [this](Position position) {
                                       if (const auto lease = lease_store()) {
-                                         lease->position_changed(position.txid);
-                                       }
+                                        lease->position_changed(position.txid);
+                                      }
                                     },
                                 .on_fatal = [this](const Error& error) { publishing_ended(error); }},
        *log_->bucket}});

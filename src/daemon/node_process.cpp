@@ -109,7 +109,8 @@ Result<std::unique_ptr<ControlServer>> start_control(const Context& context,
 int exit_status_of(const Error& error) {
   if (error.code() == ErrorCode::invalid_argument) return 2;
   // Another mode or number of partitions in this cluster.
-  const bool misfit = error.code() == ErrorCode::failed_precondition && error.operation().starts_with("join ");
+  const bool misfit =
+      error.code() == ErrorCode::failed_precondition && error.operation().starts_with("join ");
   return error.code() == ErrorCode::already_exists || misfit ? 3 : 1;
 }
 
