@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import sqlite3
+import subprocess
 import sys
 import time
 
@@ -240,6 +241,16 @@ def command_line(directory, nats):
     assert not (directory / "never.db").exists()
     text, status = run_on_terminal(PROGRAM, "restore", "-o", directory / "bar.db", "--nats", nats.url, "--bucket", "flags")
     assert status == 0 and "100.0 %" in text, text
+
+    small = directory / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small], capture_output=True).returncode == 0:
+        try:
+            done = world.cli("restore", "-o", small / "out.db", check=False)
+            assert done.returncode == 1 and "space" in done.stderr.lower(), done
+            assert not list(small.iterdir()), "a full disk keeps nothing of a restore that failed"
+        finally:
+            subprocess.run(["umount", small], check=True)
 
     world.cli("snapshot", "create")
     process = world.replicate(database)
