@@ -85,7 +85,7 @@ class Scenario : public test::StandbyTest {
   }
 };
 
-TEST_F(Scenario, Scenario10_APromotedStandbyContinuesAtTheNextTxidIncrementally) {
+TEST_F(Scenario, Scenario10APromotedStandbyContinuesAtTheNextTxidIncrementally) {
   const auto primary = directory_ / "app.db";
   ASSERT_OK(db::create_empty_database(primary));
   std::optional<Leader> old_leader(std::in_place, primary, *bucket_, "node-1");
@@ -166,7 +166,7 @@ TEST_F(Scenario, PromotionMayBeTriedAgainAndLeavesAStandbyWhenItFails) {
   EXPECT_EQ(promoted->database.position.txid, next.txid.next());
 }
 
-TEST_F(Scenario, Scenario11_RetentionRemovesWhatAStandbyIsAboutToRead) {
+TEST_F(Scenario, Scenario11RetentionRemovesWhatAStandbyIsAboutToRead) {
   auto changes = publish_many(40);
   start_follower();
   // It is seeding or applying while all it planned to read disappears behind a compacted object.
@@ -186,7 +186,7 @@ TEST_F(Scenario, Scenario11_RetentionRemovesWhatAStandbyIsAboutToRead) {
   expect_content(changes.back());
 }
 
-TEST_F(Scenario, Scenario11_AStandbyParkedBeyondTheRawRetentionGoesOn) {
+TEST_F(Scenario, Scenario11AStandbyParkedBeyondTheRawRetentionGoesOn) {
   const auto before = publish_many(10);
   start_follower();
   ASSERT_TRUE(reaches(before.back().txid));
@@ -211,7 +211,7 @@ TEST_F(Scenario, Scenario11_AStandbyParkedBeyondTheRawRetentionGoesOn) {
   expect_content(meanwhile.back());
 }
 
-TEST_F(Scenario, Scenario11_AStandbyParkedBeyondEveryRetentionIsSeededAnew) {
+TEST_F(Scenario, Scenario11AStandbyParkedBeyondEveryRetentionIsSeededAnew) {
   const auto before = publish_many(10);
   start_follower();
   ASSERT_TRUE(reaches(before.back().txid));
@@ -246,7 +246,7 @@ TEST_F(Scenario, Scenario11_AStandbyParkedBeyondEveryRetentionIsSeededAnew) {
   expect_content(next);
 }
 
-TEST_F(Scenario, Scenario11_AStandbyAheadOfTheLastSnapshotSimplyGoesOn) {
+TEST_F(Scenario, Scenario11AStandbyAheadOfTheLastSnapshotSimplyGoesOn) {
   auto changes = publish_many(20);
   SourceChange whole = changes.back();
   whole.pages.clear();
