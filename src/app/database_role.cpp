@@ -152,6 +152,7 @@ Status DatabaseRole::settle_primary(const Context& context) {
 
 bool DatabaseRole::overtaken() const {
   const base::MutexLock lock(mutex_);
+  if (!follower_ && !dormant_watcher_ && !session_) return true;
   if (!dormant_watcher_ || !dormant_position_) return false;
   return dormant_watcher_->with_view([](const log::LogView& view) { return view.end().txid; }) >
          dormant_position_->txid;

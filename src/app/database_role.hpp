@@ -67,7 +67,8 @@ class DatabaseRole {
   [[nodiscard]] Status final_sync(const Context& context);
   [[nodiscard]] Status detach_capture();
 
-  /// True when follow() should be run again: a dormant primary was overtaken. Thread-safe.
+  /// True when a standby should run follow() again: a dormant primary was overtaken, or nothing is followed,
+  /// because follow() failed. Thread-safe.
   [[nodiscard]] bool overtaken() const;
   /// A primary of ours that may lead again as it is. Thread-safe.
   [[nodiscard]] bool ready() const;

@@ -51,7 +51,7 @@ def send(processes, number):
 
 
 class Cluster:
-    def __init__(self, directory, lease_ms):
+    def __init__(self, directory, lease_ms, pause):
         self.directory, self.lease = directory, lease_ms / 1000
         network.enter_router()
         self.node_places = [network.Place(number + 1) for number in range(NODES)]
@@ -61,7 +61,7 @@ class Cluster:
         self.nodes = [Node(directory, self.nats.url, f"node-{number}", lease=f"{lease_ms}ms",
                            heartbeat=f"{lease_ms * 3 // 10}ms", place=place)
                       for number, place in enumerate(self.node_places)]
-        self.clients = [Client(number, self.nodes) for number in range(4)]
+        self.clients = [Client(number, self.nodes, pause) for number in range(4)]
         self.readers = [StandbyReader(node) for node in self.nodes]
         self.faults, self.pauses, self.asking = [], [], []
 
@@ -213,10 +213,19 @@ def nats_server_killed(cluster, old):
     time.sleep(NATS_ELECTION_SECONDS)
 
 
+def steady(cluster, old):
+    """Nothing is broken for a minute, and so nothing may change."""
+    epoch = old.status()["epoch"]
+    time.sleep(60)
+    status = old.status()
+    assert status and status["stage"] == "active" and status["epoch"] == epoch, f"the leader changed: {status}"
+
+
 KINDS = {kind.__name__: kind for kind in
          (step_down, step_down_to, agent_killed, backend_killed, guard_killed, node_killed, all_stopped, agent_stopped,
-          partition, partition_outgoing, partition_incoming, host_vanished, nats_server_killed)}
-PLANNED = {"step_down", "step_down_to"}
+          partition, partition_outgoing, partition_incoming, host_vanished, nats_server_killed, steady)}
+PLANNED = {"step_down", "step_down_to", "steady"}
+NOT_BY_DEFAULT = {"steady"}
 
 
 def cause(cluster, kind):
@@ -255,10 +264,11 @@ def default_kinds():
     """nats-server 2.9.10 comes back from kill -9 without a part of what it had stored (docs/operations.md)."""
     version = subprocess.run([NATS_SERVER, "--version"], capture_output=True, text=True, check=True).stdout
     major, minor = re.search(r"v(\d+)\.(\d+)", version).groups()
-    if (int(major), int(minor)) >= (2, 12):
-        return list(KINDS)
-    print(f"without nats_server_killed, since this is {version.strip()}")
-    return [kind for kind in KINDS if kind != "nats_server_killed"]
+    left_out = set(NOT_BY_DEFAULT)
+    if (int(major), int(minor)) < (2, 12):
+        print(f"without nats_server_killed, since this is {version.strip()}")
+        left_out.add("nats_server_killed")
+    return [kind for kind in KINDS if kind not in left_out]
 
 
 def order_of(arguments, draw):
@@ -315,6 +325,7 @@ def main():
     parser.add_argument("--kinds", default="")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--lease", type=int, default=1000, help="lease_ttl in milliseconds")
+    parser.add_argument("--pause", type=float, default=0.01, help="seconds between two writes of each of four clients")
     parser.add_argument("--report", default="", help="write times and judgement there, as JSON")
     arguments = parser.parse_args()
     reason = network.why_not()
@@ -323,7 +334,7 @@ def main():
         sys.exit(77)
     print(f"seed {arguments.seed}, {PROGRAM}", flush=True)
     with scratch() as directory:
-        cluster = Cluster(directory, arguments.lease)
+        cluster = Cluster(directory, arguments.lease, arguments.pause)
         try:
             run(cluster, arguments)
         finally:

@@ -330,6 +330,30 @@ TEST_F(DatabaseRoleTest, ADormantPrimaryThatLosesTheFenceIsPutAside) {
   EXPECT_EQ(Node::texts(first.replica()), "one");
 }
 
+TEST_F(DatabaseRoleTest, ADormantPrimaryThatCouldNotBeSettledIsLookedAtAgain) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead(1);
+  first.write("one");
+  first.sync();
+  first.crash();
+  first.write("only here");
+  first.start();
+  ASSERT_TRUE(first.role().ready());
+  second.start();
+  second.lead(2);
+  ASSERT_TRUE(test::eventually([&] { return first.role().overtaken(); }));
+  const Context given_up = Context::background().with_cancel();
+  given_up.cancel();
+  EXPECT_FALSE(first.role().follow(given_up));
+  ASSERT_TRUE(first.role().overtaken()) << "it would follow nothing for ever";
+  ASSERT_TRUE(first.role().follow(patience()));
+  ASSERT_TRUE(follows_to_the_end(first));
+  EXPECT_FALSE(first.role().overtaken());
+  EXPECT_EQ(first.put_aside(), 1U);
+}
+
 TEST_F(DatabaseRoleTest, AnEmptyFileAndADamagedOneDoNotKeepANodeFromFollowing) {
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
