@@ -35,7 +35,9 @@ test: build
 test-unit: build
 	ctest --preset debug -j $(JOBS) -L unit
 
-demo: build
+demo: build/debug/build.ninja
+	@scripts/bootstrap test
+	@cmake --build --preset debug -j $(JOBS) --target litecluster_program litecluster-example-backend
 	@scripts/demo
 
 bench:

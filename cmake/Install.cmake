@@ -22,5 +22,8 @@ install(FILES ${PROJECT_BINARY_DIR}/litecluster-config.cmake
               ${PROJECT_BINARY_DIR}/litecluster-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/litecluster)
 
+# Relative to the file itself, so that it is right wherever `cmake --install --prefix` puts it.
+file(RELATIVE_PATH pc_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+set(LITECLUSTER_PC_PREFIX "\${pcfiledir}/${pc_to_prefix}")
 configure_file(${PROJECT_SOURCE_DIR}/cmake/litecluster.pc.in ${PROJECT_BINARY_DIR}/litecluster.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/litecluster.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -23,7 +23,7 @@ def fails(status, *arguments, says="", environment=None):
 
 
 def check_usage():
-    fails(2, says="stepdown")
+    fails(2, says="A subcommand is required")
     fails(2, "stauts", says="did you mean status?")
     fails(2, "status", "--clutser", "x", says="did you mean --cluster?")
     fails(2, "kv", "get", "--bukcet", "x", "key", says="did you mean --bucket?")
