@@ -37,6 +37,7 @@ const CLI::App* find_command(const CLI::App& command, const std::string& name) {
 }  // namespace
 
 void suggest(const CLI::App& program, const std::vector<std::string>& arguments) {
+  if (arguments.empty()) std::fputs(program.help().c_str(), stderr);
   const CLI::App* command = &program;
   for (const std::string& argument : arguments) {
     if (argument == "--") return;

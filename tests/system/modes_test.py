@@ -103,13 +103,13 @@ def check_ring(directory, url):
         wait_until(lambda: settled(nodes[:2]), 30, "16 partitions are owned by two")
 
         refused = Worker(directory, url, "d", "ring", "ring", ring={"partitions": 32})
-        assert refused.process.child.wait(30) == 2, refused.log()
+        assert refused.process.child.wait(30) == 3, refused.log()
         assert "32 partitions, but" in refused.log() and "runs the ring with 16" in refused.log(), refused.log()
         refused = Worker(directory, url, "d", "ring", "pool")
         assert refused.process.child.wait(30) == 2, refused.log()
         assert "mode pool, but" in refused.log(), refused.log()
         refused = Worker(directory, url, "a", "ring", "ring")
-        assert refused.process.child.wait(30) == 2, refused.log()
+        assert refused.process.child.wait(30) == 3, refused.log()
         assert "another process with this name is alive at 10.0.0.1:80" in refused.log(), refused.log()
     finally:
         for node in nodes:

@@ -269,7 +269,8 @@ def command_line(directory, nats):
     dumped = json.loads(world.cli("ltx", "dump", "--json", "--pages", raw[-1]["max_txid"]).stdout)
     assert dumped["min_txid"] == raw[-1]["min_txid"] and dumped["pages"], dumped
     verified = json.loads(world.cli("ltx", "verify", "--json").stdout)
-    assert len(verified) == len(raw) + 1 and all(entry["ok"] for entry in verified)
+    # A compaction may have come meanwhile.
+    assert len(verified) >= len(raw) + 1 and all(entry["ok"] for entry in verified)
     world.cli("ltx", "apply", *[entry["name"] for entry in raw], directory / "applied.db")
     world.cli("restore", "-o", output, "--force")
     assert (directory / "applied.db").read_bytes() == output.read_bytes()
