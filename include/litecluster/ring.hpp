@@ -39,7 +39,7 @@ struct RingRequestOptions {
   /// Longest wait for one answer of one node.
   std::chrono::milliseconds attempt_timeout{2000};
   /// The request may be executed more than once: try again also when an owner did not answer and may or may
-  /// not have executed it.
+  /// not have executed it, and when its handler ended with `cancelled` because the partition was lost.
   bool idempotent = false;
 };
 

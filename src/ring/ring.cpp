@@ -146,7 +146,10 @@ Result<std::string> Ring::Impl::request(const Context& context, std::string_view
     const std::uint64_t change = table.change();
     if (const std::string_view owner = table.owner(wanted); !owner.empty()) {
       Attempt attempt = try_node(context, owner, key, payload, options);
-      if (attempt.kind == Attempt::Kind::answered) return std::move(attempt.result);
+      // The owner's Context was cancelled: it lost the partition in the middle of it.
+      const bool interrupted = options.idempotent && !attempt.result &&
+                               attempt.result.error().code() == ErrorCode::cancelled && !context.done();
+      if (attempt.kind == Attempt::Kind::answered && !interrupted) return std::move(attempt.result);
       if (attempt.kind == Attempt::Kind::unknown && !options.idempotent) {
         if (auto status = context.status("ring request"); !status) return std::unexpected(status.error());
         return failure(ErrorCode::deadline_exceeded, "ring request", std::string(key),

@@ -85,7 +85,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     });
     loop_->post([self = shared_from_this()] {
       self->leaving_ = true;
-      self->lose_everything();
+      self->let_go();
       self->pump();
     });
     MutexLock lock(mutex_);
@@ -175,12 +175,15 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     ring_->table.set_deadline(deadline.time_since_epoch().count());
   }
 
-  void lose_everything() {
+  void let_go() {
     alive_ = false;
     ring_->table.set_deadline(0);
-    ring_->cancel_requests();
     participant_.life_over(BootClock::now());
     coordinator_.life_over();
+  }
+  void lose_everything() {
+    ring_->cancel_requests();
+    let_go();
   }
 
   void assignment_entry(const KvEntry& entry) {
@@ -280,8 +283,10 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     auto partitions = std::make_shared<const std::vector<Partition>>(std::move(release.partitions));
     base::log_info("ring: release",
                    {{"partitions", partitions->size()}, {"version", release.version.value()}});
+    // A node that leaves in good order goes on renewing its lease meanwhile.
+    const bool hurry = release.life_is_over && !leaving_;
     const auto patience =
-        release.life_is_over ? std::chrono::nanoseconds::zero() : std::chrono::nanoseconds(request_patience);
+        hurry ? std::chrono::nanoseconds::zero() : std::chrono::nanoseconds(request_patience);
     membership::HookCall call{
         .name = "on_release",
         .body = [ring = ring_, hook = options_.on_release, partitions, patience](Context& context) -> Status {

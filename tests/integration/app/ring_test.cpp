@@ -92,6 +92,32 @@ TEST_F(RingApp, RoutesRequestsToTheOwnerFromNodesAndFromOutside) {
   }
 }
 
+TEST_F(RingApp, ARequestThatRunsWhenTheNodeLeavesIsWaitedForAndNotCancelled) {
+  RunningApp node(ring("a"));
+  std::atomic<bool> running = false;
+  std::atomic<bool> leaving = false;
+  node.app().ring().serve(
+      [&](const Context& context, std::string_view, std::string_view) -> Result<std::string> {
+        running = true;
+        const bool let_be = eventually([&] { return leaving.load(); });
+        if (!let_be || context.wait_for(100ms)) return std::unexpected(context.status("serve").error());
+        return "served";
+      });
+  node.start();
+  ASSERT_TRUE(eventually([&] { return owned(node) == 16; }));
+  const auto client = RingClient::connect({.cluster = "c", .nats = options()}, soon());
+  ASSERT_OK(client);
+  Result<std::string> answer;
+  std::jthread asking([&] { answer = client->ring().request(soon(), "key", "text"); });
+  ASSERT_TRUE(eventually([&] { return running.load(); }));
+  std::jthread stopping([&] { EXPECT_OK(node.stop()); });
+  ASSERT_TRUE(eventually([&] { return node.app().status().stage == "leaving"; }));
+  leaving = true;
+  asking.join();
+  ASSERT_OK(answer);
+  EXPECT_EQ(*answer, "served");
+}
+
 TEST_F(RingApp, AnOnOwnThatThrowsIsTriedAgainAndShownMeanwhile) {
   RunningApp node(ring("a"));
   std::atomic<int> calls = 0;
