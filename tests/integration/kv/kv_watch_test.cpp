@@ -186,9 +186,9 @@ TEST_F(KvWatchTest, ASilentServerIsNotTakenForSilence) {
 }
 
 // Revisions are given without a hole and no value is dropped (fewer than 64 per key), so the watcher has to
-// see exactly 1, 2, 3 and so on. 20,000 changes, or LITECLUSTER_WATCH_CHANGES.
+// see exactly 1, 2, 3 and so on. 100,000 changes, or LITECLUSTER_WATCH_CHANGES.
 TEST_F(KvWatchTest, ManyChangesThroughTwoRestartsComeOnceAndInOrder) {
-  const std::uint64_t count = test::count_from_environment("LITECLUSTER_WATCH_CHANGES", 20'000);
+  const std::uint64_t count = test::count_from_environment("LITECLUSTER_WATCH_CHANGES", 100'000);
   KeyValueWatch all = watch(">", {.include_history = true, .heartbeat = 200ms});
   EXPECT_EQ(next(all), "--");
   std::jthread writer([&] { write_up_to(count); });

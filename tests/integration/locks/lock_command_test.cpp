@@ -20,6 +20,7 @@ namespace litecluster {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::HasSubstr;
 
 struct Output {
@@ -62,17 +63,20 @@ class LockCommand : public test::NatsTest {
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   }
   std::string file(const std::string& name) const { return (directory_ / name).string(); }
-  /// The first line of the file, once there is one.
-  static std::string first_line(const std::string& name) {
+  /// The line of the file with this number, once it is there.
+  static std::string line_of(const std::string& name, int number) {
     const auto end = std::chrono::steady_clock::now() + 20s;
-    std::string line;
     while (std::chrono::steady_clock::now() < end) {
       std::ifstream stream(name);
-      if (std::getline(stream, line) && !stream.eof()) return line;
+      std::string line;
+      for (int index = 0; std::getline(stream, line) && !stream.eof(); ++index) {
+        if (index == number) return line;
+      }
       std::this_thread::sleep_for(5ms);
     }
     return "nothing";
   }
+  static std::string first_line(const std::string& name) { return line_of(name, 0); }
   static bool ends_within(pid_t process, std::chrono::milliseconds limit) {
     const auto end = std::chrono::steady_clock::now() + limit;
     while (std::chrono::steady_clock::now() < end) {
@@ -103,6 +107,39 @@ TEST_F(LockCommand, KvSpeaksToScripts) {
   EXPECT_EQ(run("kv get 'a b'").status, 2);
   EXPECT_EQ(run("kv get").status, 2);
   EXPECT_EQ(run("kv get a --nats nats://127.0.0.1:1").status, 1);
+}
+
+TEST_F(LockCommand, KvWatchPrintsWhatIsThereThenEachChange) {
+  ASSERT_EQ(run("kv put config/max-conn 100").status, 0);
+  const pid_t watcher = start(fmt::format("kv watch --json 'config/>' > {}", file("changes")));
+  EXPECT_THAT(line_of(file("changes"), 0), AllOf(HasSubstr(R"("key":"config/max-conn")"), HasSubstr("100")));
+  EXPECT_EQ(line_of(file("changes"), 1), R"({"initial_values":"complete"})");
+  EXPECT_EQ(run("kv put other 1").status, 0);
+  EXPECT_EQ(run("kv del config/max-conn").status, 0);
+  EXPECT_THAT(line_of(file("changes"), 2), HasSubstr(R"("operation":"delete")"));
+  ::kill(watcher, SIGTERM);
+  EXPECT_EQ(wait(watcher), 128 + SIGTERM);
+}
+
+TEST_F(LockCommand, ErrorsSayWhatToDo) {
+  const Output unreachable = run("kv get a --nats nats://127.0.0.1:1 --nats-connect-timeout 200ms");
+  EXPECT_EQ(unreachable.status, 1);
+  EXPECT_THAT(unreachable.text, HasSubstr("is nats-server running"));
+  const Output locked_out =
+      run("lock run job --nats nats://127.0.0.1:1 --nats-connect-timeout 200ms -- true");
+  EXPECT_EQ(locked_out.status, 1);
+  EXPECT_THAT(locked_out.text, HasSubstr("is nats-server running"));
+  EXPECT_EQ(run("kv put a 1 --creds /nonexistent").status, 2);
+  EXPECT_EQ(run("kv put a 1 2").status, 2);
+  EXPECT_EQ(run("kv update a 1").status, 2) << "a revision has to be given";
+  EXPECT_EQ(run("kv watch 'a*'").status, 2);
+  EXPECT_EQ(run("kv history none").status, 3);
+  EXPECT_EQ(run("lock run 'a b' -- true").status, 2);
+  EXPECT_EQ(run("lock run job --ttl 10ms -- true").status, 2);
+  EXPECT_EQ(run("lock run job").status, 2) << "a command has to be given";
+  const Output large = run("kv put a -", "head -c 2000000 /dev/zero | ");
+  EXPECT_EQ(large.status, 1);
+  EXPECT_THAT(large.text, HasSubstr("max_payload"));
 }
 
 TEST_F(LockCommand, TheCommandGetsAGrowingTokenAndItsExitStatusIsOurs) {

@@ -1,6 +1,7 @@
 // The object store with three replicas on three servers.
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <thread>
 #include <vector>
 
@@ -30,12 +31,14 @@ TEST_F(ObjectClusterTest, MakesThreeReplicasAndOneWinnerPerName) {
   EXPECT_EQ(store->status(soon())->config.replicas, 3);
   constexpr std::size_t count = 200;
   std::vector<std::string> nuids[2];
+  std::barrier both(2);  // before each name, or the one that is ahead would win all
   const auto write = [&](int writer) {
     const auto own = create();
     PutOptions only;
     only.create_only = true;
     nuids[writer].resize(count);
     for (std::size_t number = 0; number < count; ++number) {
+      both.arrive_and_wait();
       const auto put = own->put(soon(), std::to_string(number), as_bytes("same"), only);
       if (put) {
         nuids[writer][number] = put->nuid;

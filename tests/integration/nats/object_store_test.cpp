@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <set>
 #include <string>
 #include <thread>
@@ -336,17 +337,19 @@ TEST_F(ObjectStoreTest, WatchGoesOnOverRestarts) {
   }
 }
 
-// Two writers, the same names, each with one round trip: one wins each, and both know who. 2,000 names, or
-// LITECLUSTER_RACE_NAMES.
+// Two writers, the same names at the same moment: one wins each, and both know who. They meet before each
+// name, or the one that is ahead would win all. 2,000 names, or LITECLUSTER_RACE_NAMES.
 TEST_F(ObjectStoreTest, OfTwoWritersRacingForTheSameNamesOneWinsEachAndBothKnowIt) {
   const std::size_t count = test::count_from_environment("LITECLUSTER_RACE_NAMES", 2'000);
   std::vector<std::string> nuids[2];
+  std::barrier both(2);
   const auto write = [&](int writer) {
     const auto own = open(options());
     PutOptions create;
     create.create_only = true;
     nuids[writer].resize(count);
     for (std::size_t number = 0; number < count; ++number) {
+      both.arrive_and_wait();
       // Equal bytes: even then they are different objects.
       const auto put =
           own->put(soon(std::chrono::seconds(60)), std::to_string(number), as_bytes("same"), create);
@@ -354,6 +357,7 @@ TEST_F(ObjectStoreTest, OfTwoWritersRacingForTheSameNamesOneWinsEachAndBothKnowI
         nuids[writer][number] = put->nuid;
       } else if (put.error().code() != ErrorCode::already_exists) {
         ADD_FAILURE() << put.error().message();
+        both.arrive_and_drop();
         return;
       }
     }
@@ -374,7 +378,8 @@ TEST_F(ObjectStoreTest, OfTwoWritersRacingForTheSameNamesOneWinsEachAndBothKnowI
     EXPECT_TRUE(nuids[first ? 1 : 0][number].empty()) << "the loser believes that it won";
     ++wins[first ? 0 : 1];
   }
-  EXPECT_EQ(wins[0] + wins[1], count);
+  EXPECT_GT(wins[0], 0U) << "this was no race";
+  EXPECT_GT(wins[1], 0U) << "this was no race";
   fmt::print("{} names: {} won by the first writer, {} by the second\n", count, wins[0], wins[1]);
   expect_messages(2 * count);
 }
