@@ -24,5 +24,6 @@ endif()
 
 find_program(LITECLUSTER_CCACHE ccache)
 if(LITECLUSTER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${LITECLUSTER_CCACHE})
+  # What ccache has to be told before it works with precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros ${LITECLUSTER_CCACHE})
 endif()

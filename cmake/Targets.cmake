@@ -11,6 +11,7 @@ function(litecluster_add_layer name)
     target_link_libraries(${target} PUBLIC litecluster_${used})
   endforeach()
   target_link_libraries(${target} PUBLIC ${layer_LIBRARIES})
+  target_precompile_headers(${target} REUSE_FROM litecluster_layer_headers)
   set_property(GLOBAL APPEND PROPERTY LITECLUSTER_LAYER_TARGETS ${target})
 endfunction()
 
@@ -28,6 +29,11 @@ function(litecluster_add_test name)
     LITECLUSTER_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
     LITECLUSTER_BINARY_DIR="${PROJECT_BINARY_DIR}"
     LITECLUSTER_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  if(NOT test_LABEL STREQUAL "sim")  # which has to be fast, and is three programs
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Debug>:-O0>)
+    target_precompile_headers(${name} REUSE_FROM litecluster_test_headers)
+  endif()
   if(test_LABEL STREQUAL "unit")
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT ${test_TIMEOUT})
