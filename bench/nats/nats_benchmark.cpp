@@ -1,9 +1,9 @@
 // The object store beside bare nats.c, on a private nats-server, in one run.
 //
-//   bench_nats [ROUNDS]      default 2000
+//   bench_nats [ROUNDS [BLOCKS]]      default 4000 round trips of each kind, 20 blocks of 32 MiB
 //
-// What is compared takes turns in small blocks, so that other load on the machine meets both alike; the
-// figures are medians for round trips and the medians of the blocks for throughput.
+// What is compared takes turns, and whoever comes first changes each time, so that other load on the machine
+// meets both alike. The figures are medians of the round trips, and of the blocks for throughput.
 #include <fmt/format.h>
 #include <nats/nats.h>
 #include <unistd.h>
@@ -73,6 +73,11 @@ struct Bare {
                      nullptr));
     jsPubAck_Destroy(ack);
   }
+  /// What a small put sends: a message that nobody answers, and one behind it.
+  void publish_behind_another(const std::string& subject, const base::Bytes& data) {
+    check(natsConnection_Publish(connection, subject.c_str(), data.data(), static_cast<int>(data.size())));
+    publish(subject, data);
+  }
   void publish_all(const std::string& subject, const base::Bytes& chunk, int count) {
     for (int index = 0; index < count; ++index) {
       check(
@@ -106,30 +111,41 @@ struct Pair {
 void bench_small(Bare& bare, const JetStream& jetstream, ObjectStore& store, int rounds) {
   const base::Bytes data(1000, std::byte{7});
   Pair publish;
+  std::vector<double> two;
   std::vector<double> put;
   std::vector<double> get;
   PutOptions create;
   create.create_only = true;
   const Context context = Context::background();
+  ObjectInfo info;
+  int count = 0;
+  const std::function<void()> kinds[] = {
+      [&] { publish.bare.push_back(time_of([&] { bare.publish("plain.bare", data); })); },
+      [&] { publish.ours.push_back(time_of([&] { need(jetstream.publish(context, "plain.ours", data)); })); },
+      [&] { two.push_back(time_of([&] { bare.publish_behind_another("plain.bare", data); })); },
+      [&] {
+        const std::string name = fmt::format("small-{}", count++);
+        put.push_back(time_of([&] { info = need(store.put(context, name, data, create)); }));
+        get.push_back(time_of([&] { need(store.get(context, info, data.size())); }));
+      }};
   for (int round = 0; round < rounds; ++round) {
-    publish.bare.push_back(time_of([&] { bare.publish("plain.bare", data); }));
-    publish.ours.push_back(time_of([&] { need(jetstream.publish(context, "plain.ours", data)); }));
-    ObjectInfo info;
-    put.push_back(
-        time_of([&] { info = need(store.put(context, fmt::format("small-{}", round), data, create)); }));
-    get.push_back(time_of([&] { need(store.get(context, info, data.size())); }));
+    for (std::size_t index = 0; index < std::size(kinds); ++index) {
+      kinds[(index + static_cast<std::size_t>(round)) % std::size(kinds)]();
+    }
   }
   const double reference = median(publish.bare);
   fmt::print("one synchronous publish of 1000 bytes, bare nats.c   {:8.1f} us\n", reference * 1e6);
   fmt::print("the same, ours                                       {:8.1f} us   {:.2f} x\n",
              median(publish.ours) * 1e6, median(publish.ours) / reference);
+  fmt::print("two messages and one answer, bare nats.c             {:8.1f} us   {:.2f} x\n",
+             median(two) * 1e6, median(two) / reference);
   fmt::print("create-only put of 1000 bytes                        {:8.1f} us   {:.2f} x   (aim: 1.30)\n",
              median(put) * 1e6, median(put) / reference);
   fmt::print("get of 1000 bytes                                    {:8.1f} us   {:.2f} x\n",
              median(get) * 1e6, median(get) / reference);
 }
 
-void bench_large(Bare& bare, ObjectStore& store, int blocks) {
+void bench_large(Bare& bare, const JetStream& jetstream, ObjectStore& store, int blocks) {
   constexpr int chunks = 256;
   const base::Bytes chunk(default_chunk_size, std::byte{7});
   const base::Bytes object(chunks * default_chunk_size, std::byte{7});
@@ -137,17 +153,31 @@ void bench_large(Bare& bare, ObjectStore& store, int blocks) {
   const Context context = Context::background();
   Pair put;
   Pair get;
+  const auto in_turn = [](bool swapped, const std::function<void()>& first,
+                          const std::function<void()>& second) {
+    (swapped ? second : first)();
+    (swapped ? first : second)();
+  };
   for (int block = 0; block < blocks; ++block) {
     const std::string subject = fmt::format("plain.large-{}", block);
     const std::string name = fmt::format("large-{}", block);
-    put.bare.push_back(megabytes / time_of([&] { bare.publish_all(subject, chunk, chunks); }));
     ObjectInfo info;
-    put.ours.push_back(megabytes / time_of([&] { info = need(store.put(context, name, object)); }));
-    get.bare.push_back(megabytes / time_of([&] { bare.fetch_all("plain", subject, chunks); }));
-    get.ours.push_back(megabytes / time_of([&] {
-                         need(store.get(context, info, [](base::ByteView) -> Status { return {}; }));
-                       }));
+    in_turn(
+        block % 2 != 0,
+        [&] { put.bare.push_back(megabytes / time_of([&] { bare.publish_all(subject, chunk, chunks); })); },
+        [&] {
+          put.ours.push_back(megabytes / time_of([&] { info = need(store.put(context, name, object)); }));
+        });
+    in_turn(
+        block % 2 != 0,
+        [&] { get.bare.push_back(megabytes / time_of([&] { bare.fetch_all("plain", subject, chunks); })); },
+        [&] {
+          get.ours.push_back(megabytes / time_of([&] {
+                               need(store.get(context, info, [](base::ByteView) -> Status { return {}; }));
+                             }));
+        });
     need(store.remove(context, info));
+    need(jetstream.purge(context, "plain", {.filter = subject}));
   }
   fmt::print("publishes of 128 KiB, bare nats.c                    {:8.1f} MiB/s\n", median(put.bare));
   fmt::print("put of a 32 MiB object                               {:8.1f} MiB/s   {:.2f} x   (aim: 0.90)\n",
@@ -160,7 +190,8 @@ void bench_large(Bare& bare, ObjectStore& store, int blocks) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 2000;
+  const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 4000;
+  const int blocks = argc > 2 ? std::max(1, std::atoi(argv[2])) : 20;
   const auto directory = std::filesystem::temp_directory_path() / fmt::format("bench-nats-{}", ::getpid());
   {
     PrivateServerOptions server_options;
@@ -177,7 +208,7 @@ int main(int argc, char** argv) {
     fmt::print("nats-server {}\n", server.version());
     Bare bare(server.url());
     bench_small(bare, jetstream, *store, rounds);
-    bench_large(bare, *store, 9);
+    bench_large(bare, jetstream, *store, blocks);
   }
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);

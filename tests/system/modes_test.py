@@ -106,7 +106,7 @@ def check_ring(directory, url):
         assert refused.process.child.wait(30) == 3, refused.log()
         assert "32 partitions, but" in refused.log() and "runs the ring with 16" in refused.log(), refused.log()
         refused = Worker(directory, url, "d", "ring", "pool")
-        assert refused.process.child.wait(30) == 2, refused.log()
+        assert refused.process.child.wait(30) == 3, refused.log()
         assert "mode pool, but" in refused.log(), refused.log()
         refused = Worker(directory, url, "a", "ring", "ring")
         assert refused.process.child.wait(30) == 3, refused.log()

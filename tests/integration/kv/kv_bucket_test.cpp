@@ -356,6 +356,8 @@ TEST_F(KvBucketOnACluster, WithoutQuorumACallEndsInTimeWithAdviceAndTheNextSucce
   const auto connected = Connection::connect(soon(), options);
   ASSERT_OK(connected);
   const JetStream jetstream(*connected);
+  // A cluster that has just begun may take longer than the requests below.
+  ASSERT_OK(KeyValue::open_or_create(soon(), JetStream(connect()), {.bucket = "b"}));
   const auto kv = KeyValue::open_or_create(soon(), jetstream, {.bucket = "b"});
   ASSERT_OK(kv);
   const auto revision = kv->put(soon(), "key", "before");
