@@ -248,7 +248,7 @@ TEST_F(ConnectionTest, ReportsAGapWhenTheQueueOverflowsAndGoesOn) {
   while (true) {
     // Again and again: the rest of the flood may push it out of the queue.
     ASSERT_OK(connection->publish("flood", as_bytes("last")));
-    auto message = subscription->next(context.with_timeout(100ms));
+    auto message = subscription->next(context.with_timeout(std::chrono::milliseconds(100)));
     if (!message && message.error().code() == ErrorCode::gap) continue;
     if (!message && message.error().code() == ErrorCode::deadline_exceeded && !context.done()) continue;
     ASSERT_OK(message);
