@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh Debian 12: `make demo` and `make test`.
 # Both install what is missing first (scripts/bootstrap). The rest are separate, longer campaigns.
 JOBS ?= $(shell nproc)
+# Most tests wait for servers, not for a processor.
+TEST_JOBS ?= $(shell expr 2 \* $$(nproc))
 SEEDS ?= 1000000
 MINUTES ?= 10
 SECONDS_PER_TARGET ?= 60
@@ -30,7 +32,7 @@ build: build/debug/build.ninja
 
 test: build
 	@scripts/optional-partners || true
-	ctest --preset debug -j $(JOBS)
+	ctest --preset debug -j $(TEST_JOBS)
 
 test-unit: build
 	ctest --preset debug -j $(JOBS) -L unit

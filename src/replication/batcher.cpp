@@ -10,7 +10,8 @@ void Batcher::captured(base::BootTime now, bool produced) {
   pending_bytes_ = 0;
   urgent_ = false;
   if (produced) {
-    last_produced_ = now;
+    const base::BootTime credit_max = now - limits_.burst * limits_.min_sync_interval;
+    next_due_ = std::max(next_due_, credit_max) + limits_.min_sync_interval;
     ++prepared_;
   }
 }
@@ -23,7 +24,7 @@ std::optional<base::BootTime> Batcher::due_at() const {
   if (urgent_ || eager) return last_attempt_;
   const base::BootTime poll = last_attempt_ + limits_.poll_interval;
   if (!pending_) return poll;
-  return last_produced_ ? std::min(poll, *last_produced_ + limits_.min_sync_interval) : last_attempt_;
+  return std::min(poll, next_due_);
 }
 
 bool Batcher::capture_due(base::BootTime now) const {

@@ -2,11 +2,12 @@
 //
 // A commit that follows a quiet moment goes out at once: nobody waits for a timer. While an append is on its
 // way to the log the commits that follow gather in the WAL and go out together as the next TXID, so one TXID
-// holds whatever was committed during one round trip. Under sustained load captures start at least
-// `min_sync_interval` apart, which bounds the number of objects per second; somebody who waits in sync() is
-// not made to wait for that interval. When a lot of WAL has gathered while an append is still in flight, the
-// next capture is prepared early, so that encoding overlaps with sending; no more than one capture is ever
-// prepared.
+// holds whatever was committed during one round trip. Under sustained load captures start `min_sync_interval`
+// apart on average, which bounds the number of objects per second; a few may follow each other faster, so
+// that an application that commits at just that rate, never quite evenly, does not wait. Somebody who waits
+// in sync() is not made to wait for that interval. When a lot of WAL has gathered while an append is still in
+// flight, the next capture is prepared early, so that encoding overlaps with sending; no more than one
+// capture is ever prepared.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,10 @@
 namespace litecluster::replication {
 
 struct BatchLimits {
-  /// Shortest time between the starts of two captures under sustained load.
+  /// Time between the starts of two captures under sustained load, on average.
   base::Duration min_sync_interval = std::chrono::milliseconds(10);
+  /// So many captures may come early before that holds.
+  int burst = 4;
   /// Captures are attempted at least this often: the safety net below change notification.
   base::Duration poll_interval = std::chrono::seconds(1);
   /// WAL bytes that, once gathered during an append in flight, are captured ahead of its end.
@@ -28,7 +31,8 @@ struct BatchLimits {
 /// Not thread-safe.
 class Batcher {
  public:
-  Batcher(const BatchLimits& limits, base::BootTime now) : limits_(limits), last_attempt_(now) {}
+  Batcher(const BatchLimits& limits, base::BootTime now)
+      : limits_(limits), last_attempt_(now), next_due_(now - limits.burst * limits.min_sync_interval) {}
 
   /// The WAL may have changed; `wal_bytes` is how much of it lies beyond what was captured, as far as known.
   void changed(std::uint64_t wal_bytes) {
@@ -66,7 +70,8 @@ class Batcher {
 
   BatchLimits limits_;
   base::BootTime last_attempt_;
-  std::optional<base::BootTime> last_produced_;
+  // When the next capture would start if they had come evenly; as far as `burst` intervals behind.
+  base::BootTime next_due_;
   std::uint64_t pending_bytes_ = 0;
   bool pending_ = true;  // after a start there may be anything in the WAL
   bool urgent_ = false;

@@ -37,10 +37,45 @@ TEST_F(BatcherTest, TheFirstCommitAfterIdleGoesOutAtOnce) {
 
 TEST_F(BatcherTest, UnderLoadCapturesKeepTheirDistance) {
   Batcher batcher = after_one_transaction();
+  for (int early = 0; early < limits.burst; ++early) {
+    batcher.changed(4096);
+    EXPECT_TRUE(batcher.capture_due(now)) << early;
+    batcher.captured(now, true);
+    batcher.append_started();
+    batcher.append_finished();
+  }
   batcher.changed(4096);
   EXPECT_FALSE(batcher.capture_due(now + limits.min_sync_interval - milliseconds(1)));
   EXPECT_EQ(batcher.wake_at(), now + limits.min_sync_interval);
   EXPECT_TRUE(batcher.capture_due(now + limits.min_sync_interval));
+}
+
+TEST_F(BatcherTest, ALongLoadMakesNoMoreThanOneObjectAnInterval) {
+  Batcher batcher = after_one_transaction();
+  int captures = 0;
+  for (const auto end = now + seconds(10); now < end; now += milliseconds(1)) {
+    batcher.changed(4096);
+    if (!batcher.capture_due(now)) continue;
+    ++captures;
+    batcher.captured(now, true);
+    batcher.append_started();
+    batcher.append_finished();
+  }
+  EXPECT_LE(captures, seconds(10) / limits.min_sync_interval + limits.burst);
+  EXPECT_GE(captures, seconds(10) / limits.min_sync_interval);
+}
+
+TEST_F(BatcherTest, CommitsAtJustThatRateGoOutAtOnceThoughNotQuiteEven) {
+  Batcher batcher = after_one_transaction();
+  for (int commit = 1; commit <= 1000; ++commit) {
+    const auto jitter = milliseconds(commit % 3 - 1) * 3;
+    const base::BootTime at = now + commit * limits.min_sync_interval + jitter;
+    batcher.changed(4096);
+    ASSERT_TRUE(batcher.capture_due(at)) << commit;
+    batcher.captured(at, true);
+    batcher.append_started();
+    batcher.append_finished();
+  }
 }
 
 TEST_F(BatcherTest, AWaiterInSyncDoesNotWaitForTheInterval) {
