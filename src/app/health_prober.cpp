@@ -86,8 +86,8 @@ HealthProber::HealthProber(const std::map<std::string, HealthProbe>& probes, Hea
     for (const auto& [name, probe] : probes) shared_->running.push_back({.name = name});
   }
   std::size_t index = 0;
-  for (const auto& [name, probe] : probes) {
-    std::thread([shared = shared_, index, probe = probe] { shared->loop(index, probe); }).detach();
+  for (const auto& [name, user_probe] : probes) {
+    std::thread([shared = shared_, index, probe = user_probe] { shared->loop(index, probe); }).detach();
     ++index;
   }
   watcher_ = std::jthread([this] { watch(); });
@@ -119,7 +119,7 @@ HealthProber::~HealthProber() {
 }
 
 Status check_health_names(const std::map<std::string, HealthProbe>& probes) {
-  for (const auto& [name, probe] : probes) {
+  for (const auto& [name, user_probe] : probes) {
     const auto refuse = [&](const char* reason) {
       return failure(ErrorCode::invalid_argument, "add health check", name.substr(0, name_bytes_max), reason);
     };
