@@ -57,7 +57,7 @@ struct Sqlite {
 /// backend counts as healthy as soon as it runs.
 struct BackendHealth {
   std::string tcp{};                   ///< "host:port" accepts connections
-  std::string http{};                  ///< "http://host:port/path" answers 2xx
+  std::string http{};                  ///< "http://host:port/path" answers 2xx or 3xx
   std::vector<std::string> command{};  ///< exits with 0
   std::chrono::milliseconds interval{1000};
   std::chrono::milliseconds timeout{1000};

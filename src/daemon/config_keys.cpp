@@ -259,7 +259,7 @@ void add_backend_keys(std::vector<ConfigKey>& keys) {
                   false, number<int>(LITECLUSTER_FIELD(backend, restarts_max), 1000)});
   keys.push_back({"backend.health.tcp", "host:port that has to accept", false,
                   text(LITECLUSTER_FIELD(backend, health.tcp))});
-  keys.push_back({"backend.health.http", "URL that has to answer 2xx", false,
+  keys.push_back({"backend.health.http", "URL that has to answer 2xx or 3xx", false,
                   text(LITECLUSTER_FIELD(backend, health.http))});
   keys.push_back({"backend.health.command", "program that has to exit with 0", true,
                   texts(LITECLUSTER_FIELD(backend, health.command))});
