@@ -33,6 +33,9 @@ void read_as_headers(std::string_view text) {
   if (!has_year) return;
   Object again;
   read_headers(make_headers(object.created_at, object.author, object.checksum), {}, again);
+  require(again.defect.empty());
+  // What could not be read is not written again.
+  object.defect.clear();
   require(again == object);
 }
 
