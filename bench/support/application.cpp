@@ -160,7 +160,9 @@ int Application::serve(Shared& shared, int orders, int outcomes) {
       const std::int64_t asked = now_nanoseconds();
       outcome.last = table->commit(order.work);
       now = now_nanoseconds();
-      shared.times[outcome.last % times_kept].store(now, std::memory_order_relaxed);
+      for (std::uint32_t row = 0; row < order.work.rows; ++row) {
+        shared.times[(outcome.last - row) % times_kept].store(now, std::memory_order_relaxed);
+      }
       shared.committed.store(outcome.last, std::memory_order_release);
       waits.push_back(static_cast<double>(now - asked) / 1e3);
       ++outcome.commits;

@@ -65,7 +65,7 @@ class Application {
   void begin(const std::filesystem::path& database, const Work& work);
   Outcome finish();
 
-  /// When the commit of this number returned. Only the last million are known.
+  /// When the commit that made the row of this number returned. Only the last million rows are known.
   [[nodiscard]] std::int64_t committed_at(std::uint64_t number) const;
   /// The highest number committed so far.
   [[nodiscard]] std::uint64_t committed() const;
