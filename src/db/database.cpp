@@ -120,14 +120,14 @@ std::uint64_t Database::uncaptured_bytes() const {
 DatabaseHealth Database::health() const {
   return implementation_->health();
 }
-bool Database::checkpoint_due(base::BootTime now) {
+CheckpointStep Database::checkpoint_due(base::BootTime now) {
   return implementation_->checkpoint_due(now);
 }
 std::optional<base::BootTime> Database::checkpoint_wake_at() const {
   return implementation_->checkpoint_wake_at();
 }
-Result<CheckpointReport> Database::checkpoint() {
-  return implementation_->checkpoint();
+Result<CheckpointReport> Database::checkpoint(CheckpointStep step) {
+  return implementation_->checkpoint(step);
 }
 Result<OpenedSnapshot> Database::open_snapshot() {
   return implementation_->open_snapshot();

@@ -5,7 +5,8 @@
 //   publish(*database->capture_fence());                       // a new leader's first object
 //   while (database->wait_for_change(context)) {
 //     while (auto captured = *database->capture()) publish(*captured);   // then acknowledge(txid, epoch)
-//     if (database->checkpoint_due(now)) for (auto& captured : database->checkpoint()->captured)
+//     const CheckpointStep step = database->checkpoint_due(now);
+//     if (step != CheckpointStep::none) for (auto& captured : database->checkpoint(step)->captured)
 //     publish(...);
 //   }
 //
@@ -183,13 +184,14 @@ class Database {
   /// Thread-safe.
   [[nodiscard]] DatabaseHealth health() const;
 
-  /// Whether checkpoint() should be called now, and otherwise when to ask again.
-  [[nodiscard]] bool checkpoint_due(base::BootTime now);
+  /// What checkpoint() should be called for now, and otherwise when to ask again.
+  [[nodiscard]] CheckpointStep checkpoint_due(base::BootTime now);
   [[nodiscard]] std::optional<base::BootTime> checkpoint_wake_at() const;
   /// Copies the WAL back and, when nobody else needs it, lets the next commit start it anew. Captures
   /// whatever is not yet captured. Writers are held only for what was committed while the bulk was being
-  /// copied. Somebody in the way is no error: the report says so.
-  [[nodiscard]] Result<CheckpointReport> checkpoint();
+  /// copied, and not at all for steps short of `complete`. Somebody in the way is no error: the report says
+  /// so.
+  [[nodiscard]] Result<CheckpointReport> checkpoint(CheckpointStep step = CheckpointStep::complete);
 
   /// The whole database as of now, without holding up anybody. The WAL cannot start anew before the snapshot
   /// is dropped.

@@ -45,6 +45,7 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
                                        const Context& context) {
   const auto pinned = connections_.pins[active_pin_].pin();
   if (!pinned) return std::unexpected(pinned.error());
+  policy_.pinned(pinned->all_in_file);
   identity_ = identity;
   const auto wal_file = file_status(wal_path_);
   if (!wal_file) return std::unexpected(wal_file.error());

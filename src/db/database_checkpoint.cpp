@@ -30,7 +30,7 @@ constexpr const char* older_reader = "a reader still needs an older state";
 
 }  // namespace
 
-bool Database::Implementation::checkpoint_due(base::BootTime now) {
+CheckpointStep Database::Implementation::checkpoint_due(base::BootTime now) {
   const auto header = connections_.worker.try_header();
   if (header) policy_.observe(header->frame_max, now);
   return policy_.due(now);
@@ -77,6 +77,7 @@ Result<PinnedState> Database::Implementation::move_pin(CheckpointReport& report)
   }
   connections_.pins[active_pin_].end_read();
   active_pin_ = 1 - active_pin_;
+  policy_.pinned(pinned->all_in_file);
   LITECLUSTER_FAULT_POINT("checkpoint.moved_pin");
   return *pinned;
 }
@@ -143,6 +144,7 @@ Status Database::Implementation::copy_under_barrier(CheckpointReport& report) {
       const auto copied = copy_all(give_up);
       LITECLUSTER_FAULT_POINT("checkpoint.copied");
       outcome = pin_again();
+      policy_.pinned(copied && copied->copied == copied->frames);
       if (!copied) {
         report.obstacle = copied.error().message();
       } else if (copied->copied < copied->frames) {
@@ -160,38 +162,60 @@ Status Database::Implementation::copy_under_barrier(CheckpointReport& report) {
   return outcome;
 }
 
-void Database::Implementation::describe(CheckpointReport& report) {
+void Database::Implementation::describe(CheckpointReport& report, CheckpointStep step) {
   if (const auto header = connections_.worker.try_header()) report.frames = header->frame_max;
   report.frames_copied = connections_.worker.copied_frames();
   if (report.restarts) report.obstacle.clear();
   const base::BootTime now = base::BootClock::now();
   policy_.observe(report.frames, now);
-  policy_.attempted(report.restarts, now);
+  if (step == CheckpointStep::move_pin) {
+    if (!report.obstacle.empty()) policy_.hindered(now);
+    return;
+  }
+  if (step == CheckpointStep::complete || report.restarts) {
+    policy_.attempted(report.restarts, now);
+  } else {
+    policy_.copied();
+    if (!report.obstacle.empty()) policy_.hindered(now);
+  }
   const base::MutexLock lock(mutex_);
   ++shared_.statistics.checkpoints;
   shared_.statistics.held_total += report.held;
   shared_.statistics.held_max = std::max(shared_.statistics.held_max, report.held);
 }
 
-Result<CheckpointReport> Database::Implementation::checkpoint() {
+Result<CheckpointReport> Database::Implementation::checkpoint(CheckpointStep step) {
   CheckpointReport report;
-  if (auto done = run_checkpoint(report); !done) {
+  if (auto done = run_checkpoint(report, step); !done) {
     keep(std::move(report.captured));
     return std::unexpected(done.error());
   }
-  describe(report);
+  describe(report, step);
   return report;
 }
 
-Status Database::Implementation::run_checkpoint(CheckpointReport& report) {
+Status Database::Implementation::run_checkpoint(CheckpointReport& report, CheckpointStep step) {
   const auto drained = drain(report);
   if (!drained) return std::unexpected(drained.error());
+  if (step == CheckpointStep::move_pin) {
+    if (!*drained) return {};
+    if (const auto moved = move_pin(report); !moved) return std::unexpected(moved.error());
+    return {};
+  }
   // The frames that are about to be overwritten are one proof of what the log has, the journal is the other.
   if (auto synced = state_->sync(); !synced) return synced;
   const auto header = connections_.worker.header();
   if (!header) return std::unexpected(header.error());
   report.restarts = *drained && header->frame_max == 0;
-  for (int round = 0; report.obstacle.empty() && !report.restarts && round < rounds_max; ++round) {
+  const bool complete = step == CheckpointStep::complete;
+  if (auto copied = copy_without_barrier(report, complete ? rounds_max : 1); !copied) return copied;
+  if (complete && report.obstacle.empty() && !report.restarts) return copy_under_barrier(report);
+  return {};
+}
+
+// Moves the pin forward and copies back up to it, again while commits keep coming.
+Status Database::Implementation::copy_without_barrier(CheckpointReport& report, int rounds) {
+  for (int round = 0; report.obstacle.empty() && !report.restarts && round < rounds; ++round) {
     if (LITECLUSTER_FAULT_REQUESTED("checkpoint.full_disk")) {
       return failure(ErrorCode::resource_exhausted, "checkpoint", options_.path.string(),
                      "no space (by a test)");
@@ -212,7 +236,6 @@ Status Database::Implementation::run_checkpoint(CheckpointReport& report) {
       break;
     }
   }
-  if (report.obstacle.empty() && !report.restarts) return copy_under_barrier(report);
   return {};
 }
 

@@ -41,8 +41,8 @@ class Database::Implementation {
   [[nodiscard]] Result<OpenedSnapshot> open_snapshot();
 
   // database_checkpoint.cpp
-  [[nodiscard]] Result<CheckpointReport> checkpoint();
-  [[nodiscard]] bool checkpoint_due(base::BootTime now);
+  [[nodiscard]] Result<CheckpointReport> checkpoint(CheckpointStep step);
+  [[nodiscard]] CheckpointStep checkpoint_due(base::BootTime now);
   [[nodiscard]] std::optional<base::BootTime> checkpoint_wake_at() const;
 
   // database.cpp; these may run beside the others
@@ -109,7 +109,7 @@ class Database::Implementation {
   void keep(std::vector<CapturedTransaction> captured);
 
   // database_checkpoint.cpp
-  [[nodiscard]] Status run_checkpoint(CheckpointReport& report);
+  [[nodiscard]] Status run_checkpoint(CheckpointReport& report, CheckpointStep step);
   [[nodiscard]] Result<bool> drain(CheckpointReport& report);
   [[nodiscard]] Result<PinnedState> move_pin(CheckpointReport& report);
   [[nodiscard]] Status take_barrier();
@@ -117,7 +117,8 @@ class Database::Implementation {
   [[nodiscard]] Result<WalConnection::Copied> copy_back(base::BootTime give_up);
   [[nodiscard]] Result<WalConnection::Copied> copy_all(base::BootTime give_up);
   [[nodiscard]] Status pin_again();
-  void describe(CheckpointReport& report);
+  void describe(CheckpointReport& report, CheckpointStep step);
+  [[nodiscard]] Status copy_without_barrier(CheckpointReport& report, int rounds);
 
   DatabaseOptions options_;
   std::filesystem::path wal_path_;

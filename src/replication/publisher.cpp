@@ -229,8 +229,8 @@ class PublisherImplementation final : public Publisher {
       }
       due = *complete;
     }
-    if (database_->checkpoint_due(now) && has_room()) {
-      auto report = database_->checkpoint();
+    if (const auto step = database_->checkpoint_due(now); step != db::CheckpointStep::none && has_room()) {
+      auto report = database_->checkpoint(step);
       if (!report) return std::unexpected(report.error());
       due = due || !report->captured.empty();
       for (auto& captured : report->captured) captured_.push_back(std::move(captured));

@@ -173,8 +173,9 @@ int agent(const std::string& path, const std::string& directory, int rounds, uns
       ++idle;
       if (auto waited = database.wait_for_change(context); !waited) give_up(waited.error().message());
     }
-    if (!database.checkpoint_due(base::BootClock::now())) continue;
-    auto report = database.checkpoint();
+    const CheckpointStep step = database.checkpoint_due(base::BootClock::now());
+    if (step == CheckpointStep::none) continue;
+    auto report = database.checkpoint(step);
     if (!report) give_up(report.error().message());
     for (const CapturedTransaction& one : report->captured) publish(database, one, log);
   }

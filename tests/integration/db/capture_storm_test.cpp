@@ -70,8 +70,9 @@ TEST_P(Scenario2CheckpointStorm, EveryTxidIsASoundDatabase) {
     ASSERT_TRUE(captured) << captured.error().message();
     if (*captured) publish(**captured);
     ASSERT_FALSE(HasFatalFailure());
-    if (!database->checkpoint_due(base::BootClock::now())) continue;
-    const auto report = database->checkpoint();
+    const CheckpointStep step = database->checkpoint_due(base::BootClock::now());
+    if (step == CheckpointStep::none) continue;
+    const auto report = database->checkpoint(step);
     ASSERT_TRUE(report) << report.error().message();
     restarts += report->restarts ? 1 : 0;
     ++obstacles[report->obstacle];

@@ -15,25 +15,57 @@ constexpr base::BootTime begin{seconds(1000)};
 TEST(CheckpointPolicy, WaitsForEnoughFramesAndAQuietMoment) {
   CheckpointPolicy policy({});
   policy.observe(999, begin);
-  EXPECT_FALSE(policy.due(begin + seconds(60)));
+  EXPECT_NE(CheckpointStep::complete, policy.due(begin + seconds(60)));
   policy.observe(1000, begin);
-  EXPECT_FALSE(policy.due(begin + milliseconds(19)));
+  EXPECT_NE(CheckpointStep::complete, policy.due(begin + milliseconds(19)));
   EXPECT_EQ(policy.wake_at(), begin + milliseconds(20));
-  EXPECT_TRUE(policy.due(begin + milliseconds(20)));
+  EXPECT_EQ(CheckpointStep::complete, policy.due(begin + milliseconds(20)));
 }
 
 TEST(CheckpointPolicy, DoesNotWaitForAQuietMomentWhenItIsUrgent) {
   CheckpointPolicy policy({});
   policy.observe(4000, begin);
-  EXPECT_TRUE(policy.due(begin));
+  EXPECT_EQ(CheckpointStep::complete, policy.due(begin));
 }
 
 TEST(CheckpointPolicy, ComesBackLaterWhenSomebodyWasInTheWay) {
   CheckpointPolicy policy({});
   policy.observe(4000, begin);
   policy.attempted(false, begin);
-  EXPECT_FALSE(policy.due(begin + milliseconds(249)));
-  EXPECT_TRUE(policy.due(begin + milliseconds(250)));
+  EXPECT_NE(CheckpointStep::complete, policy.due(begin + milliseconds(249)));
+  EXPECT_EQ(CheckpointStep::complete, policy.due(begin + milliseconds(250)));
+}
+
+TEST(CheckpointPolicy, CopiesBackUnderLoadEachTimeEnoughHasGathered) {
+  CheckpointPolicy policy({});
+  policy.observe(999, begin);
+  EXPECT_EQ(policy.due(begin), CheckpointStep::none);
+  policy.observe(1000, begin);
+  EXPECT_EQ(policy.due(begin), CheckpointStep::copy);
+  policy.copied();
+  policy.observe(1999, begin + milliseconds(10));
+  EXPECT_EQ(policy.due(begin + milliseconds(10)), CheckpointStep::none);
+  policy.observe(2000, begin + milliseconds(20));
+  EXPECT_EQ(policy.due(begin + milliseconds(20)), CheckpointStep::copy);
+  policy.observe(4000, begin + milliseconds(30));
+  EXPECT_EQ(policy.due(begin + milliseconds(30)), CheckpointStep::complete);
+}
+
+TEST(CheckpointPolicy, MovesAPinThatKeepsOthersFromCopyingBackSoonAfterTheWalWasStartedAnew) {
+  CheckpointPolicy policy({});
+  policy.observe(1200, begin);
+  policy.attempted(true, begin);
+  policy.pinned(true);
+  EXPECT_EQ(policy.due(begin), CheckpointStep::none);
+  policy.observe(249, begin + seconds(1));
+  EXPECT_EQ(policy.due(begin + seconds(1)), CheckpointStep::none);
+  policy.observe(250, begin + seconds(2));
+  EXPECT_EQ(policy.due(begin + seconds(2)), CheckpointStep::move_pin);
+  policy.hindered(begin + seconds(2));
+  EXPECT_EQ(policy.due(begin + seconds(2)), CheckpointStep::none);
+  EXPECT_EQ(policy.due(begin + seconds(3)), CheckpointStep::move_pin);
+  policy.pinned(false);
+  EXPECT_EQ(policy.due(begin + seconds(3)), CheckpointStep::none);
 }
 
 TEST(CheckpointPolicy, CountsFromTheLastCompleteOneWhileAReaderKeepsTheWalFromStartingAnew) {
@@ -41,9 +73,9 @@ TEST(CheckpointPolicy, CountsFromTheLastCompleteOneWhileAReaderKeepsTheWalFromSt
   policy.observe(1200, begin);
   policy.attempted(true, begin);
   policy.observe(1201, begin + seconds(1));
-  EXPECT_FALSE(policy.due(begin + seconds(9)));
+  EXPECT_NE(CheckpointStep::complete, policy.due(begin + seconds(9)));
   policy.observe(2200, begin + seconds(2));
-  EXPECT_TRUE(policy.due(begin + seconds(9)));
+  EXPECT_EQ(CheckpointStep::complete, policy.due(begin + seconds(9)));
 }
 
 TEST(CheckpointPolicy, CountsFromTheStartOfANewWal) {
