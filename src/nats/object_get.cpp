@@ -27,6 +27,10 @@ constexpr std::uint64_t direct_chunks_max = 16;
 constexpr std::uint64_t direct_bytes_max = std::uint64_t{4} << 20U;
 // Times that an object is asked for, each waiting as long as an answer may take.
 constexpr int unanswered_max = 10;
+// Chunks that are kept for a while after they were read. If each was freed at once the allocator would give
+// its pages back and fetch new ones for the next; more than this no longer fits into the processor's cache.
+constexpr std::size_t kept_chunks = 4;
+constexpr std::size_t kept_chunk_size_max = std::size_t{256} << 10U;
 
 std::unexpected<Error> bad(ErrorCode code, const ObjectInfo& info, std::string reason) {
   return failure(code, std::string(operation), info.name, std::move(reason));
@@ -102,10 +106,17 @@ class ChunkReader {
   }
   /// Chunks that follow, as far as known.
   [[nodiscard]] std::uint64_t left() const { return left_; }
-  Result<Delivery> next(const Context& context) {
+  /// The bytes stay valid until the next call.
+  Result<base::ByteView> next(const Context& context) {
     auto delivery = consumer_->next(context);
-    if (delivery) left_ = delivery->pending;
-    return delivery;
+    if (!delivery) return std::unexpected(delivery.error());
+    left_ = delivery->pending;
+    const base::ByteView data = delivery->message.data();
+    while (kept_.size() >= kept_chunks || (!kept_.empty() && data.size() > kept_chunk_size_max)) {
+      kept_.pop_front();
+    }
+    kept_.push_back(std::move(delivery->message));
+    return data;
   }
 
  private:
@@ -113,6 +124,7 @@ class ChunkReader {
   const ObjectInfo& info_;
   std::optional<OrderedConsumer> consumer_;
   std::uint64_t left_ = 0;
+  std::deque<Message> kept_;
 };
 
 // Why the chunks are not what the metadata says: because the object is not there any more, or because it is
@@ -137,13 +149,12 @@ Status read_by_consumer(const JetStreamObjectStore& store, const Context& contex
   }
   Verifier verifier(info);
   while (reader.left() != 0) {
-    auto delivery = reader.next(context);
-    if (!delivery) return std::unexpected(delivery.error());
-    const base::ByteView data = delivery->message.data();
-    verifier.update(data);
+    const auto data = reader.next(context);
+    if (!data) return std::unexpected(data.error());
+    verifier.update(*data);
     // More than the metadata says is not passed on.
     if (verifier.size() > info.size) break;
-    if (auto status = sink(data); !status) return status;
+    if (auto status = sink(*data); !status) return status;
     if (verifier.size() == info.size) break;
   }
   if (auto status = verifier.finish(); !status) return explain_mismatch(store, context, info, status.error());
@@ -266,9 +277,9 @@ Status JetStreamObjectStore::get_range(const Context& context, const ObjectInfo&
     position = (info.chunks - reader.left()) * step;
   }
   while (position < end && reader.left() != 0) {
-    auto delivery = reader.next(context);
-    if (!delivery) return std::unexpected(delivery.error());
-    base::ByteView data = delivery->message.data();
+    const auto next = reader.next(context);
+    if (!next) return std::unexpected(next.error());
+    base::ByteView data = *next;
     if (even && data.size() != std::min<std::uint64_t>(step, info.size - position)) {
       return explain_mismatch(*this, context, info,
                               Error(ErrorCode::corrupt, std::string(operation), info.name,
