@@ -41,7 +41,7 @@ struct Sqlite {
   /// Empty: level 1 each 10 s, level 2 each 5 min, level 3 each hour.
   std::vector<CompactionLevel> compaction_levels{};
   PageEncoding page_encoding = PageEncoding::block;
-  /// Under sustained load, the shortest time between two log objects.
+  /// Under sustained load, the time between two log objects, on average.
   std::chrono::milliseconds min_sync_interval{10};
   /// The WAL is checkpointed when it has grown to this many pages.
   std::uint32_t checkpoint_pages = 1000;

@@ -89,7 +89,7 @@ Result<std::unique_ptr<db::Database>> DatabaseRole::attach(const Context& contex
 Result<db::LogEnd> DatabaseRole::log_end(const Context& context) const {
   const auto view = log::read_log(context, bucket_);
   if (!view) return std::unexpected(view.error());
-  return log_end_of(view->end());
+  return replication::log_end_of(view->end());
 }
 
 Status DatabaseRole::follow(const Context& context) {
@@ -227,7 +227,8 @@ Status DatabaseRole::catch_up(const Context& context) {
     return follower->catch_up(context);
   }
   if (auto complete = watcher_->wait_complete(context); !complete) return complete;
-  const db::LogEnd end = log_end_of(watcher_->with_view([](const log::LogView& view) { return view.end(); }));
+  const db::LogEnd end =
+      replication::log_end_of(watcher_->with_view([](const log::LogView& view) { return view.end(); }));
   auto database = attach(context, end);
   if (!database) return std::unexpected(database.error());
   database_ = std::move(*database);

@@ -5,13 +5,11 @@
 // What lies on disk when a node starts, and what becomes of it in follow():
 //   only a replica   it follows from its position.
 //   a primary        this node led when it ended; what it is worth is judged (app/former_primary.hpp):
-//     prefix         a state that the log holds: the file becomes the replica.
-//     ahead          the log's end and commits behind it: the file is left as it is (a "dormant" primary).
-//     When
-//                    this node wins the next term, they become the next TXID; nothing is lost.
+//     prefix         a state that the log holds: the file becomes the replica
+//     ahead          the log's end and commits behind it: the file is left as it is (a "dormant" primary);
+//                    when this node wins the next term, they become the next TXID, and nothing is lost
 //     diverged       the file is put into `<path>.diverged-<epoch>/` with an LTX of the pages that differ,
-//     and
-//                    the replica is seeded from the log.
+//                    and the replica is seeded from the log
 //   nothing          the replica is seeded; with an empty log, the first leader creates an empty database.
 #pragma once
 

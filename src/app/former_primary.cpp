@@ -5,20 +5,13 @@
 
 #include "base/logging.hpp"
 #include "db/capture_state.hpp"
+#include "replication/session_options.hpp"
 
 namespace litecluster::app {
 
-db::LogEnd log_end_of(const log::LogEnd& end) {
-  return {.txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
-}
+using replication::log_end_of;
 
 namespace {
-
-db::LogEnd end_at(const log::Object& object) {
-  return {.txid = object.name.max,
-          .checksum = object.checksum,
-          .epoch = object.author ? object.author->epoch : Epoch(0)};
-}
 
 const log::Object* last_written_by(const log::LogView& view, const std::string& node) {
   for (const auto& [name, object] : std::views::reverse(view.level(log::raw_level))) {
@@ -38,10 +31,10 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   if ((*state)->known()) {
     const bool stored = ours != nullptr && ours->checksum && ours->name.max <= (*state)->last().txid &&
                         ours->name.max >= acknowledged.value_or(Txid(0));
-    if (stored) return end_at(*ours);
+    if (stored) return log_end_of(*ours);
     if (acknowledged) return std::optional<db::LogEnd>();
   }
-  return ours != nullptr && ours->checksum ? end_at(*ours) : log_end_of(question.view.end());
+  return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
 }
 
 // The newest state in the log with this content. An older one than `reached` counts only when commits may
@@ -87,14 +80,14 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
                    {{"txid", to_string(state->name.max)}, {"end", to_string(end.txid)}});
     return FormerPrimary{.worth = PrimaryWorth::prefix,
                          .position = {state->name.max, content.checksum},
-                         .epoch = state->author ? state->author->epoch : Epoch(0),
+                         .epoch = log_end_of(*state).epoch,
                          .difference = std::nullopt};
   }
   const bool nobody_else_wrote = end.author && end.author->node == question.node && reached >= end.txid;
   const bool ahead = end.txid.is_zero() || (nobody_else_wrote && is_newer);
   return FormerPrimary{.worth = ahead ? PrimaryWorth::ahead : PrimaryWorth::diverged,
                        .position = {end.txid, end.checksum.value_or(Checksum())},
-                       .epoch = end.author ? end.author->epoch : Epoch(0),
+                       .epoch = log_end_of(end).epoch,
                        .difference = std::move(difference)};
 }
 

@@ -48,9 +48,6 @@ struct FormerPrimaryQuestion {
   std::string node;
 };
 
-/// What the log ends with, as capture wants to know it.
-[[nodiscard]] db::LogEnd log_end_of(const log::LogEnd& end);
-
 /// Reads the file, all of it when nothing cheaper proves anything, and changes nothing in it. Errors: those
 /// of db::Database::attach(), except for corrupt.
 [[nodiscard]] Result<FormerPrimary> judge_former_primary(const Context& context,

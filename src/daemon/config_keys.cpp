@@ -187,7 +187,7 @@ void add_node_keys(std::vector<ConfigKey>& keys) {
 }
 
 void add_nats_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back({"nats.urls", "servers; without one a private server is started on loopback", true,
+  keys.push_back({"nats.urls", "servers; without one `run` starts a private server on loopback", true,
                   texts(LITECLUSTER_FIELD(nats, urls))});
   keys.push_back(
       {"nats.credentials_file", ".creds file", false, text(LITECLUSTER_FIELD(nats, credentials_file))});
@@ -230,7 +230,7 @@ void add_sqlite_keys(std::vector<ConfigKey>& keys) {
   keys.push_back({"sqlite.page_encoding", "block, or frame for Litestream 0.5.15 and older", false,
                   choice<PageEncoding>(LITECLUSTER_FIELD(sqlite, page_encoding),
                                        {{"block", PageEncoding::block}, {"frame", PageEncoding::frame}})});
-  keys.push_back({"sqlite.min_sync_interval", "shortest time between two log objects under load", false,
+  keys.push_back({"sqlite.min_sync_interval", "time between two log objects under load, on average", false,
                   duration(LITECLUSTER_FIELD(sqlite, min_sync_interval))});
   keys.push_back({"sqlite.checkpoint_pages", "WAL pages after which it is checkpointed", false,
                   number<std::uint32_t>(LITECLUSTER_FIELD(sqlite, checkpoint_pages),

@@ -6,6 +6,7 @@
 #include "base/logging.hpp"
 #include "log/fence.hpp"
 #include "replication/database_fence.hpp"
+#include "replication/session_options.hpp"
 
 namespace litecluster::replication {
 
@@ -85,14 +86,9 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::take_over(const Context& c
   auto watcher = std::make_unique<log::LogWatcher>(bucket, [] {});
   if (auto complete = watcher->wait_complete(context); !complete) return std::unexpected(complete.error());
   const log::LogView view = watcher->view();
-  const log::LogEnd end = view.end();
   log::Author author = options.maintainer.author;
   author.epoch = std::max(view.highest_epoch(), last_epoch == nullptr ? Epoch() : *last_epoch).next();
-  auto attached = db::Database::attach(
-      std::move(database),
-      db::LogEnd{
-          .txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)},
-      context);
+  auto attached = db::Database::attach(std::move(database), log_end_of(view.end()), context);
   if (!attached) return std::unexpected(attached.error());
   const db::AttachReport& report = (*attached)->attach_report();
   base::log_info("attached to the database", {{"how", to_string(report.outcome)},

@@ -48,6 +48,16 @@ LeaderSessionOptions leader_session_options(const Sqlite& sqlite, const std::str
   return options;
 }
 
+db::LogEnd log_end_of(const log::LogEnd& end) {
+  return {.txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
+}
+
+db::LogEnd log_end_of(const log::Object& object) {
+  return {.txid = object.name.max,
+          .checksum = object.checksum,
+          .epoch = object.author ? object.author->epoch : Epoch(0)};
+}
+
 bool may_pass(const Error& error) {
   switch (error.code()) {
     case ErrorCode::unavailable:

@@ -7,6 +7,7 @@
 #include <litecluster/error.hpp>
 
 #include "db/database.hpp"
+#include "log/log_view.hpp"
 #include "replication/leader_session.hpp"
 
 namespace litecluster::replication {
@@ -18,6 +19,10 @@ namespace litecluster::replication {
 
 /// The author gets a fresh incarnation; its epoch is left to the caller.
 [[nodiscard]] LeaderSessionOptions leader_session_options(const Sqlite& sqlite, const std::string& node);
+
+/// What the log ends with, or ended with after one object, as capture wants to know it.
+[[nodiscard]] db::LogEnd log_end_of(const log::LogEnd& end);
+[[nodiscard]] db::LogEnd log_end_of(const log::Object& object);
 
 /// True for errors that time may cure: NATS away, a lock held, a disk full.
 [[nodiscard]] bool may_pass(const Error& error);

@@ -4,12 +4,14 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +55,28 @@ inline void require(bool condition, const std::string& what) {
   if (condition) return;
   std::cerr << "test support: " << what << std::endl;
   std::abort();
+}
+
+/// "ok", or what went wrong.
+inline std::string outcome(const Status& status) {
+  return status ? "ok" : status.error().message();
+}
+
+inline Status apply(db::Replica& replica, const SourceChange& change, Epoch epoch = Epoch(1)) {
+  std::vector<db::ReplicaPage> views;
+  return replica.apply(change.view(views, epoch));
+}
+
+inline Status seed_with(db::Replica& replica, const Image& image, const SourceChange& at) {
+  const db::ReplicaSeed seed{.txid = at.txid,
+                             .epoch = Epoch(1),
+                             .page_size = at.page_size,
+                             .page_count = at.page_count,
+                             .checksum = at.checksum};
+  return replica.seed(seed, [&](PageNo number, std::span<std::byte> page) -> Status {
+    std::ranges::copy(image[number.value() - 1], page.begin());
+    return {};
+  });
 }
 
 inline Checksum checksum_of_image(const Image& image, std::uint32_t page_size) {

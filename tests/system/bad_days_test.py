@@ -12,6 +12,7 @@ import sys
 import time
 
 from cluster import BACKEND, Client, NatsServers, Node, PROGRAM, entries_in, litecluster, scratch, wait_until
+from history import served_since
 from tcp_proxy import TcpProxy
 
 
@@ -21,10 +22,6 @@ def leader_of(nodes, but=None):
 
 def stage(node):
     return (node.status() or {}).get("stage")
-
-
-def served_since(clients, moment):
-    return any(entry[2] > moment for client in clients for entry in list(client.acknowledged))
 
 
 def log_of(node):

@@ -20,7 +20,8 @@ import time
 
 import network
 from cluster import NATS_SERVER, PROGRAM, NatsServers, Node, litecluster, scratch, wait_until
-from history import Client, Judgement, StandbyReader, check_copies, served_since, settle, silence
+from history import (Client, Judgement, StandbyReader, check_copies, served_since, settle, silence, start_watched,
+                     stop_watching)
 
 NODES = 3
 NATS_ELECTION_SECONDS = 8
@@ -66,19 +67,10 @@ class Cluster:
         self.faults, self.pauses, self.asking = [], [], []
 
     def start(self):
-        for node in self.nodes:
-            node.start()
-        settle(self.nodes, 120)
-        for thread in self.clients + self.readers:
-            thread.start()
-        wait_until(lambda: served_since(self.clients, 0), 30, "the first answer")
+        start_watched(self.nodes, self.clients + self.readers, self.clients, 120)
 
     def stop(self):
-        for thread in self.clients + self.readers:
-            thread.stopping.set()
-        for child in self.asking:
-            child.kill()
-            child.wait()
+        stop_watching(self.clients + self.readers, self.asking)
         for node in self.nodes:
             send(everything_of(node) if node.process.running() else [], signal.SIGCONT)
             node.process.kill()

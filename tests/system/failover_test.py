@@ -9,6 +9,7 @@ import signal
 import time
 
 from cluster import Client, NatsServers, Node, entries_in, litecluster, longest_silence, scratch, wait_until
+from history import served_since
 
 
 def active(nodes):
@@ -18,10 +19,6 @@ def active(nodes):
 def another(nodes, old):
     found = active(nodes)
     return found if found is not None and found is not old else None
-
-
-def served_since(clients, moment):
-    return any(entry[2] > moment for client in clients for entry in client.acknowledged)
 
 
 def hand_over(nodes, nats, clients, arguments=()):

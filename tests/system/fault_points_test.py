@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from cluster import PROGRAM, NatsServers, Node, scratch, wait_until
-from history import Client, Judgement, StandbyReader, check_copies, served_since, settle
+from history import Client, Judgement, StandbyReader, check_copies, served_since, settle, start_watched, stop_watching
 
 PROMOTION = ["catch_up", "fence", "seal_replica", "install_primary", "attach_capture", "start_backend", "run_on_active"]
 DEMOTION = ["stop_backend", "run_on_passive", "final_sync", "detach_capture", "release_lease", "follow"]
@@ -59,19 +59,10 @@ class Campaign:
         self.asking = []
 
     def start(self):
-        for node in self.nodes:
-            node.start()
-        settle(self.nodes)
-        for thread in self.clients + self.readers:
-            thread.start()
-        wait_until(lambda: served_since(self.clients, 0), 30, "the first answer")
+        start_watched(self.nodes, self.clients + self.readers, self.clients)
 
     def stop(self):
-        for thread in self.clients + self.readers:
-            thread.stopping.set()
-        for child in self.asking:
-            child.kill()
-            child.wait()
+        stop_watching(self.clients + self.readers, self.asking)
         for node in self.nodes:
             node.process.kill()
         self.nats.stop()

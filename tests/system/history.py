@@ -231,6 +231,25 @@ class Judgement:
                     self._say(f"{number} was {text} on the standby {reader.node.name} and is {self.final.get(number)}")
 
 
+def start_watched(nodes, threads, clients, seconds=60):
+    """Starts nodes, waits for their first leader, starts what writes and reads, waits for the first answer."""
+    for node in nodes:
+        node.start()
+    settle(nodes, seconds)
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: served_since(clients, 0), 30, "the first answer")
+
+
+def stop_watching(threads, asking):
+    """Ends what writes and reads, and the commands that may still be waiting for an answer."""
+    for thread in threads:
+        thread.stopping.set()
+    for child in asking:
+        child.kill()
+        child.wait()
+
+
 def settle(nodes, seconds=60):
     """Waits until one node leads and all others follow; returns the leader."""
     wait_until(lambda: sorted((node.status() or {}).get("stage", "") for node in nodes)

@@ -42,14 +42,24 @@ class Database:
 
 
 class World:
+    processes = []  # of all worlds: they are ended when a test fails as well
+
     def __init__(self, directory, nats, bucket):
         self.directory, self.nats, self.bucket = directory, nats, bucket
         self.log = directory / f"{bucket}.log"
 
     def replicate(self, database, *arguments, fault=""):
-        return Process("replicate", [PROGRAM, "replicate", database.path, "--nats", self.nats.url, "--bucket", self.bucket,
-                                     "--log-format", "json", "--sqlite-checkpoint-pages", "100", *arguments], self.log,
-                       {"LITECLUSTER_FAULT": fault}).start()
+        process = Process("replicate", [PROGRAM, "replicate", database.path, "--nats", self.nats.url, "--bucket", self.bucket,
+                                        "--log-format", "json", "--sqlite-checkpoint-pages", "100", *arguments], self.log,
+                          {"LITECLUSTER_FAULT": fault}).start()
+        self.processes.append(process)
+        return process
+
+    @classmethod
+    def end_processes(cls):
+        for process in cls.processes:
+            if process.running():
+                process.kill()
 
     def cli(self, *arguments, **options):
         return litecluster(*arguments, "--nats", self.nats.url, "--bucket", self.bucket, **options)
@@ -283,6 +293,7 @@ def main():
     with scratch() as directory, contextlib.ExitStack() as cleanup:
         nats = NatsServers(directory).start()
         cleanup.callback(nats.stop)
+        cleanup.callback(World.end_processes)
         wanted = sys.argv[1:]
         for test in (killed_at_each_step, database_comes_and_goes, second_publisher, command_line):
             if not wanted or test.__name__ in wanted:

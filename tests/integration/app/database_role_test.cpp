@@ -60,6 +60,13 @@ class Node {
     }
   }
 
+  // A term in which one commit reaches the log.
+  void lead_and_write(std::uint64_t epoch, const std::string& text) {
+    lead(epoch);
+    write(text);
+    sync();
+  }
+
   // As kill -9 would: nothing is handed over.
   void crash() { role_.reset(); }
 
@@ -122,6 +129,17 @@ class DatabaseRoleTest : public ::testing::Test {
     });
   }
 
+  // "one" was replicated in the first term and is kept, "two" in the second, which goes on.
+  static void lead_twice_and_keep_what_was_between(Node& node) {
+    node.start();
+    node.lead_and_write(1, "one");
+    node.crash();
+    Node::texts(node.database());
+    node.keep_state();
+    node.start();
+    node.lead_and_write(2, "two");
+  }
+
   test::TemporaryDirectory directory_;
   test::FakeObjectBucket bucket_;
 };
@@ -129,9 +147,7 @@ class DatabaseRoleTest : public ::testing::Test {
 TEST_F(DatabaseRoleTest, PublishesCommitsOfACrashedAgentWhenItLeadsAgain) {
   Node node("a", directory_.path(), bucket_);
   node.start();
-  node.lead(1);
-  node.write("one");
-  node.sync();
+  node.lead_and_write(1, "one");
   node.crash();
   node.write("two");
   node.start();
@@ -143,17 +159,7 @@ TEST_F(DatabaseRoleTest, PublishesCommitsOfACrashedAgentWhenItLeadsAgain) {
 
 TEST_F(DatabaseRoleTest, NeverTakesBackWhatTheLogHasAfterAPowerFailureOfTheLeader) {
   Node node("a", directory_.path(), bucket_);
-  node.start();
-  node.lead(1);
-  node.write("one");
-  node.sync();
-  node.crash();
-  Node::texts(node.database());
-  node.keep_state();
-  node.start();
-  node.lead(2);
-  node.write("two");
-  node.sync();
+  lead_twice_and_keep_what_was_between(node);
   const Txid end = log_end();
   node.crash();
   node.go_back_to_kept_state();
@@ -169,17 +175,7 @@ TEST_F(DatabaseRoleTest, NeverTakesBackWhatTheLogHasAfterAPowerFailureOfTheLeade
 
 TEST_F(DatabaseRoleTest, KeepsAsideWhatNobodyKnowsAfterAPowerFailure) {
   Node node("a", directory_.path(), bucket_);
-  node.start();
-  node.lead(1);
-  node.write("one");
-  node.sync();
-  node.crash();
-  Node::texts(node.database());
-  node.keep_state();
-  node.start();
-  node.lead(2);
-  node.write("two");
-  node.sync();
+  lead_twice_and_keep_what_was_between(node);
   node.crash();
   node.go_back_to_kept_state();
   node.write("other");
@@ -197,19 +193,13 @@ TEST_F(DatabaseRoleTest, AFormerLeaderGoesOnIncrementallyThroughSeveralLaterTerm
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   first.crash();
   second.start();
-  second.lead(2);
-  second.write("two");
-  second.sync();
+  second.lead_and_write(2, "two");
   second.crash();
   second.start();
-  second.lead(3);
-  second.write("three");
-  second.sync();
+  second.lead_and_write(3, "three");
   // Were it read again from the beginning, the first object would be missing.
   const auto view = log::read_log(patience(), bucket_);
   const auto first_object = view->find(log::ObjectName::raw(Txid(1)));
@@ -224,15 +214,11 @@ TEST_F(DatabaseRoleTest, APromotionOfAFollowerDoesNotListTheLog) {
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   second.start();
   ASSERT_TRUE(follows_to_the_end(second));
   const std::size_t listings = bucket_.listings();
-  second.lead(2);
-  second.write("two");
-  second.sync();
+  second.lead_and_write(2, "two");
   EXPECT_EQ(bucket_.listings(), listings);
   EXPECT_EQ(Node::texts(second.database()), "one two");
 }
@@ -242,9 +228,7 @@ TEST_F(DatabaseRoleTest, WhatTheLogTookWithoutAnAnswerIsNotDiverged) {
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   bucket_.lose_acknowledgements(1000);
   const Txid before = log_end();
   first.write("two");
@@ -252,9 +236,7 @@ TEST_F(DatabaseRoleTest, WhatTheLogTookWithoutAnAnswerIsNotDiverged) {
   first.crash();
   bucket_.lose_acknowledgements(0);
   second.start();
-  second.lead(2);
-  second.write("three");
-  second.sync();
+  second.lead_and_write(2, "three");
   first.start();
   ASSERT_TRUE(follows_to_the_end(first));
   EXPECT_EQ(first.put_aside(), 0U);
@@ -265,9 +247,7 @@ TEST_F(DatabaseRoleTest, ACrashAfterTheInstallationLeavesAPrefixAlsoWhenOthersWe
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   second.start();
   ASSERT_TRUE(follows_to_the_end(second));
   first.crash();
@@ -278,9 +258,7 @@ TEST_F(DatabaseRoleTest, ACrashAfterTheInstallationLeavesAPrefixAlsoWhenOthersWe
   }
   second.crash();
   first.start();
-  first.lead(3);
-  first.write("two");
-  first.sync();
+  first.lead_and_write(3, "two");
   second.start();
   ASSERT_TRUE(follows_to_the_end(second));
   EXPECT_EQ(second.put_aside(), 0U);
@@ -291,9 +269,7 @@ TEST_F(DatabaseRoleTest, FollowsAgainAfterAPromotionThatFailedAtTheFence) {
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   second.start();
   ASSERT_TRUE(follows_to_the_end(second));
   ASSERT_TRUE(second.role().catch_up(patience()));
@@ -311,9 +287,7 @@ TEST_F(DatabaseRoleTest, ADormantPrimaryThatLosesTheFenceIsPutAside) {
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   first.crash();
   first.write("only here");
   first.start();
@@ -334,9 +308,7 @@ TEST_F(DatabaseRoleTest, ADormantPrimaryThatCouldNotBeSettledIsLookedAtAgain) {
   Node first("a", directory_.path(), bucket_);
   Node second("b", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   first.crash();
   first.write("only here");
   first.start();
@@ -359,9 +331,7 @@ TEST_F(DatabaseRoleTest, AnEmptyFileAndADamagedOneDoNotKeepANodeFromFollowing) {
   Node second("b", directory_.path(), bucket_);
   Node third("c", directory_.path(), bucket_);
   first.start();
-  first.lead(1);
-  first.write("one");
-  first.sync();
+  first.lead_and_write(1, "one");
   ASSERT_TRUE(base::write_file_durably(second.database(), {}));
   second.start();
   ASSERT_TRUE(follows_to_the_end(second));

@@ -27,11 +27,6 @@ ReplicaOptions options_for(const std::filesystem::path& path) {
   return options;
 }
 
-Status apply(Replica& replica, const SourceChange& change, Epoch epoch = Epoch(1)) {
-  std::vector<ReplicaPage> views;
-  return replica.apply(change.view(views, epoch));
-}
-
 #define ASSERT_OK(expression)                                           \
   do {                                                                  \
     const auto& checked = (expression);                                 \

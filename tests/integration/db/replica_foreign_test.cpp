@@ -15,32 +15,14 @@
 namespace litecluster::db {
 namespace {
 
+using test::apply;
 using test::ChildProcess;
 using test::Image;
+using test::outcome;
 using test::ReplicaSource;
+using test::seed_with;
 using test::SourceChange;
 using test::Workload;
-
-std::string outcome(const Status& status) {
-  return status ? "ok" : status.error().message();
-}
-
-Status apply(Replica& replica, const SourceChange& change) {
-  std::vector<ReplicaPage> views;
-  return replica.apply(change.view(views));
-}
-
-Status seed_with(Replica& replica, const Image& image, const SourceChange& at) {
-  const ReplicaSeed seed{.txid = at.txid,
-                         .epoch = Epoch(1),
-                         .page_size = at.page_size,
-                         .page_count = at.page_count,
-                         .checksum = at.checksum};
-  return replica.seed(seed, [&](PageNo number, std::span<std::byte> page) -> Status {
-    std::ranges::copy(image[number.value() - 1], page.begin());
-    return {};
-  });
-}
 
 // What the visitor prints, or "exit <status>".
 std::string visit(const std::vector<std::string>& arguments) {
