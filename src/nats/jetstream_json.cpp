@@ -6,48 +6,13 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/base64.hpp"
+#include "nats/json_fields.hpp"
 #include "nats/nats_error.hpp"
 
 namespace litecluster::nats {
 namespace {
-
-using Json = nlohmann::json;
-
-std::optional<Json> parse_object(std::string_view text) {
-  Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object()) return std::nullopt;
-  return json;
-}
-
-// Readers that take a member of another type for an absent one.
-const Json& member(const Json& json, const char* name) {
-  static const Json none;
-  const auto found = json.find(name);
-  return found == json.end() ? none : *found;
-}
-
-std::string text_of(const Json& json, const char* name, std::string fallback = {}) {
-  const Json& value = member(json, name);
-  return value.is_string() ? value.get<std::string>() : std::move(fallback);
-}
-
-std::uint64_t count_of(const Json& json, const char* name) {
-  const Json& value = member(json, name);
-  return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
-}
-
-std::int64_t number_of(const Json& json, const char* name, std::int64_t fallback) {
-  const Json& value = member(json, name);
-  return value.is_number_integer() ? value.get<std::int64_t>() : fallback;
-}
-
-bool flag_of(const Json& json, const char* name) {
-  const Json& value = member(json, name);
-  return value.is_boolean() && value.get<bool>();
-}
 
 std::int32_t narrow(std::int64_t value) {
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN, INT32_MAX));

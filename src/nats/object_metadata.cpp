@@ -5,33 +5,15 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/base64.hpp"
 #include "base/random.hpp"
+#include "nats/json_fields.hpp"
 
 namespace litecluster::nats {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::string_view digest_prefix = "SHA-256=";
-
-const Json& member(const Json& json, const char* name) {
-  static const Json none;
-  const auto found = json.find(name);
-  return found == json.end() ? none : *found;
-}
-
-std::string text_of(const Json& json, const char* name) {
-  const Json& value = member(json, name);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
-std::uint64_t count_of(const Json& json, const char* name) {
-  const Json& value = member(json, name);
-  return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
-}
 
 bool valid_token(std::string_view token) {
   return !token.empty() && std::ranges::all_of(token, [](char c) {

@@ -10,9 +10,8 @@
 #include <string>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/file_descriptor.hpp"
+#include "nats/json_fields.hpp"
 
 namespace litecluster::nats {
 namespace {
@@ -98,20 +97,26 @@ Result<ServerInfo> parse_server_info(std::string_view line) {
                    "what answers does not speak the NATS protocol");
   };
   if (!line.starts_with("INFO ")) return bad();
-  try {
-    const auto json = nlohmann::json::parse(line.substr(5));
-    ServerInfo info;
-    info.version = json.value("version", "");
-    info.name = json.value("server_name", "");
-    info.id = json.value("server_id", "");
-    info.cluster = json.value("cluster", "");
-    info.max_payload = json.value("max_payload", std::size_t{0});
-    info.jetstream = json.value("jetstream", false);
-    info.headers = json.value("headers", false);
-    return info;
-  } catch (const nlohmann::json::exception&) {
-    return bad();
-  }
+  const auto json = parse_object(line.substr(5));
+  if (!json) return bad();
+  const auto fits = [&json](const char* name, bool (Json::*has_type)() const noexcept) {
+    const Json& value = member(*json, name);
+    return value.is_null() || (value.*has_type)();
+  };
+  const bool fine = fits("version", &Json::is_string) && fits("server_name", &Json::is_string) &&
+                    fits("server_id", &Json::is_string) && fits("cluster", &Json::is_string) &&
+                    fits("max_payload", &Json::is_number_unsigned) && fits("jetstream", &Json::is_boolean) &&
+                    fits("headers", &Json::is_boolean);
+  if (!fine) return bad();
+  ServerInfo info;
+  info.version = text_of(*json, "version");
+  info.name = text_of(*json, "server_name");
+  info.id = text_of(*json, "server_id");
+  info.cluster = text_of(*json, "cluster");
+  info.max_payload = count_of(*json, "max_payload");
+  info.jetstream = flag_of(*json, "jetstream");
+  info.headers = flag_of(*json, "headers");
+  return info;
 }
 
 Result<ServerInfo> probe_server(const Context& context, std::string_view url) {

@@ -9,7 +9,7 @@ import signal
 import time
 
 from cluster import Client, NatsServers, Node, entries_in, litecluster, longest_silence, scratch, wait_until
-from history import served_since
+from history import served_since, settle
 
 
 def active(nodes):
@@ -86,6 +86,7 @@ def main():
             for client in clients:
                 client.start()
             wait_until(lambda: served_since(clients, 0), 30, "the first answer")
+            settle(nodes)
 
             _, silence = hand_over(nodes, nats, clients)
             print(f"step-down: nobody served for {1000 * silence:.0f} ms")

@@ -65,6 +65,7 @@ class Story {
     start_writing();
     if (!writers_->wait_served(context_, DemoClock::now())) return wrong("nobody answers the clients");
     context_.wait_for(calm);
+    if (auto settled = wait_settled(); !settled) return settled;
     if (auto told = step_down(); !told) return told;
     if (auto told = kill_agent(); !told) return told;
     if (auto told = kill_node(); !told) return told;
@@ -172,16 +173,23 @@ class Story {
     return old->start(cluster_.program());
   }
 
-  // Everything is at rest: what is where?
-  Status end() {
+  // Every node leads, or follows with something applied: one that has not yet joined cannot take over.
+  Status wait_settled() {
+    constexpr std::string_view nothing_applied = "0000000000000000/";
     for (DemoNode& node : cluster_.nodes()) {
       while (true) {
         const auto status = node.status(context_);
-        if (status && (status->stage == "active" || status->stage == "standby") && !status->position.empty())
-          break;
+        const bool takes_part = status && (status->stage == "active" || status->stage == "standby");
+        if (takes_part && !status->position.empty() && !status->position.starts_with(nothing_applied)) break;
         if (context_.wait_for(20ms)) return wrong(node.name() + " does not settle");
       }
     }
+    return {};
+  }
+
+  // Everything is at rest: what is where?
+  Status end() {
+    if (auto settled = wait_settled(); !settled) return settled;
     writers_->stop();
     DemoNode* const leader = cluster_.wait_for_leader(context_);
     if (leader == nullptr) return wrong("no leader at the end");

@@ -114,6 +114,8 @@ TEST(JetStreamJson, ReadsServerInformation) {
   EXPECT_FALSE(parse_server_info("HTTP/1.1 400 Bad Request").has_value());
   EXPECT_FALSE(parse_server_info("INFO {").has_value());
   EXPECT_FALSE(parse_server_info(R"(INFO {"version":7})").has_value());
+  EXPECT_FALSE(parse_server_info(R"(INFO {"max_payload":1e128})").has_value()) << "no integer holds it";
+  EXPECT_FALSE(parse_server_info(R"(INFO {"max_payload":-1})").has_value());
 }
 
 }  // namespace
