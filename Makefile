@@ -81,8 +81,11 @@ format format-check tidy:
 layers:
 	@scripts/check-layers
 
-install: build
-	cmake --install build/debug
+install:
+	@scripts/bootstrap test
+	@cmake --preset release -DLITECLUSTER_BUILD_BENCHMARKS=OFF -B build/install > /dev/null
+	@cmake --build build/install -j $(JOBS)
+	cmake --install build/install
 
 clean:
 	rm -rf build

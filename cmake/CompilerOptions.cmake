@@ -1,11 +1,13 @@
 # Options of every target of ours, carried by litecluster_options.
 add_library(litecluster_options INTERFACE)
 target_compile_options(litecluster_options INTERFACE
-  -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast
   -Wextra-semi -Woverloaded-virtual -Wcast-align -Wformat=2)
-# GCC 12 sees overlaps and impossible sizes in std::string's own code when it inlines it (GCC bug 105651).
+# Every change is built unoptimised in CI, where a warning is an error. With -O3, GCC 12 sees overlaps and impossible
+# sizes in std::string's own code (GCC bug 105651), now here and now there: who installs a release must not fail on it.
 target_compile_options(litecluster_options INTERFACE
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<CONFIG:Release>>:-Wno-restrict;-Wno-stringop-overflow>)
+  $<$<OR:$<CXX_COMPILER_ID:Clang>,$<CONFIG:Debug>>:-Werror>
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<NOT:$<CONFIG:Debug>>>:-Wno-restrict;-Wno-stringop-overflow;-Wno-array-bounds>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(litecluster_options INTERFACE -Wthread-safety -Wimplicit-fallthrough)
 endif()
