@@ -40,7 +40,8 @@ GuardMachine::Actions GuardMachine::agent_exited(int wait_status, const GuardVie
   if (stopping_ || (ended && settled)) {
     exit_status_ = status;
   } else {
-    if (view.now - agent_started_at_ >= config_.calm_after) {
+    // One that waits for NATS, or hangs, has no heartbeat, however long it lives.
+    if (view.agent_heartbeat - agent_started_at_ >= config_.calm_after) {
       backoff_.reset();
       calm_ = true;
     }

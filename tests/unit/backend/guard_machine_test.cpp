@@ -111,8 +111,17 @@ TEST_F(GuardMachineTest, StartsACrashedAgentAtOnceAndThenWithBackOff) {
   EXPECT_GE(last_.back().at, at(1'200ms));
   take(machine_.tick(view(2s)));
   EXPECT_EQ(number(GuardAct::start_agent), 3);
+  heartbeat_ = at(7s);
+  take(machine_.agent_exited(killed, view(7s)));
+  EXPECT_EQ(number(GuardAct::start_agent), 4) << "it had been well for five seconds";
+}
+
+TEST_F(GuardMachineTest, BacksOffFromAnAgentThatLivedLongAndWasNeverWell) {
+  take(machine_.start(view(0s)));
+  take(machine_.agent_exited(killed, view(1s)));
+  EXPECT_EQ(number(GuardAct::start_agent), 2);
   take(machine_.agent_exited(killed, view(60s)));
-  EXPECT_EQ(number(GuardAct::start_agent), 4) << "it had been calm";
+  EXPECT_EQ(count(GuardAct::start_agent), 0);
 }
 
 TEST_F(GuardMachineTest, EndsWithAnAgentThatIsDone) {
