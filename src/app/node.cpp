@@ -24,6 +24,7 @@ constexpr std::chrono::milliseconds step_retry{200};
 constexpr std::uint64_t successor_lag_max = 5000;
 constexpr std::uint64_t bucket_state_bytes_max = 4096;
 constexpr std::chrono::seconds bucket_check_interval{30};
+constexpr std::chrono::seconds bucket_check_soon{3};
 constexpr std::chrono::seconds bucket_check_timeout{2};
 constexpr std::uint64_t disk_free_min = std::uint64_t{64} << 20U;
 
@@ -126,7 +127,7 @@ Status App::Impl::open_database(const Context& context) {
   }
   if (!opened) return std::unexpected(opened.error());
   log_ = std::make_shared<log::OpenedBucket>(std::move(*opened));
-  if (auto checked = check_bucket(context); !checked) return checked;
+  if (auto checked = check_bucket(context, remembered.has_value()); !checked) return checked;
   // Whoever uses the database keeps its bucket as well.
   struct WithBucket {
     std::shared_ptr<log::OpenedBucket> log;
@@ -150,13 +151,19 @@ Status App::Impl::open_database(const Context& context) {
 }
 
 // Compares the bucket with what this node remembers of it, and remembers the new state. An unreachable server
-// proves nothing; an alarm is final until the operator has removed the file.
-Status App::Impl::check_bucket(const Context& context) {
+// proves nothing; an alarm is final until the operator has removed the file. `write_later`: what is on disk
+// is of this bucket; a node that starts may be what everybody waits for, and has better things to do than an
+// fsync.
+Status App::Impl::check_bucket(const Context& context, bool write_later) {
   bucket_checked_ = base::system_clock().boot_time();
   const auto state = log_->bucket->state(context.with_timeout(bucket_check_timeout));
   if (!state && state.error().code() != ErrorCode::not_found) return {};
   bucket_guard_->observe(state ? std::optional(*state) : std::nullopt);
   if (auto status = bucket_guard_->status(options_.sqlite->bucket); !status) return status;
+  if (write_later) {
+    bucket_checked_ -= bucket_check_interval - bucket_check_soon;
+    return {};
+  }
   const std::string text = log::to_string(*bucket_guard_->remembered());
   return base::write_file_durably(bucket_state_path(*options_.sqlite), base::as_bytes(text));
 }
@@ -448,7 +455,7 @@ void App::Impl::tick() {
     }
     lease_->log_epoch_seen(database_->log_epoch());
     if (base::system_clock().boot_time() - bucket_checked_ >= bucket_check_interval) {
-      if (const auto checked = check_bucket(Context::background()); !checked) {
+      if (const auto checked = check_bucket(Context::background(), false); !checked) {
         base::log_error("the log's bucket is not the one that it was",
                         {{"reason", checked.error().message()}});
         const base::MutexLock lock(mutex_);

@@ -77,7 +77,7 @@ class App::Impl {
 
   [[nodiscard]] Status start(const Context& context);
   [[nodiscard]] Status open_database(const Context& context);
-  [[nodiscard]] Status check_bucket(const Context& context);
+  [[nodiscard]] Status check_bucket(const Context& context, bool write_later);
   [[nodiscard]] Status open_backend();
   [[nodiscard]] Status start_members(const Context& context);
   void lease_event(const election::LeaseEvent& event);

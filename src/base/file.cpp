@@ -160,12 +160,17 @@ Status AtomicFile::write_at(ByteView bytes, std::uint64_t offset) {
 
 Status AtomicFile::commit() {
   if (auto synced = fsync_file(descriptor_.get(), temporary_); !synced) return synced;
+  if (auto renamed = commit_unsynced(); !renamed) return renamed;
+  return fsync_directory(target_.parent_path());
+}
+
+Status AtomicFile::commit_unsynced() {
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     return std::unexpected(errno_error(errno, "rename", temporary_.string() + " to " + target_.string()));
   }
   temporary_.clear();
   descriptor_.reset();
-  return fsync_directory(target_.parent_path());
+  return {};
 }
 
 Status write_file_durably(const std::filesystem::path& path, ByteView bytes, unsigned mode) {

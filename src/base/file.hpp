@@ -66,6 +66,9 @@ class AtomicFile {
 
   /// fsync, rename over the target, fsync the directory. Afterwards the object is empty.
   [[nodiscard]] Status commit();
+  /// As commit(), without any fsync. A process that is killed leaves the old content or the new; a power
+  /// failure may also leave a torn file or none. For content that proves itself, by a checksum for example.
+  [[nodiscard]] Status commit_unsynced();
 
  private:
   AtomicFile(std::filesystem::path target, std::filesystem::path temporary, FileDescriptor descriptor);

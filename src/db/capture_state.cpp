@@ -64,9 +64,13 @@ Status CaptureState::load_boot() {
   return {};
 }
 
+// Not synced: in another boot than this one, whatever is left of it says the same as nothing.
 Status CaptureState::confirm() {
   if (confirmed_) return {};
-  auto written = base::write_file_durably(directory_ / "boot", boot_);
+  auto file = base::AtomicFile::create(directory_ / "boot");
+  if (!file) return std::unexpected(file.error());
+  if (auto written = file->append(boot_); !written) return written;
+  auto written = file->commit_unsynced();
   confirmed_ = written.has_value();
   return written;
 }
@@ -205,7 +209,7 @@ Result<bool> CaptureState::rewind(Txid txid, std::optional<Checksum> checksum) {
   points_.resize(keep);
   table_.resize(last().page_count);
   // What stands behind in the journal is dropped with it.
-  if (auto rotated = rotate(); !rotated) return std::unexpected(rotated.error());
+  if (auto rotated = rotate(Syncing::later); !rotated) return std::unexpected(rotated.error());
   return true;
 }
 
@@ -231,6 +235,7 @@ Status CaptureState::append(std::uint32_t kind, base::ByteView payload) {
 }
 
 Status CaptureState::record(const CapturePoint& point, std::span<const PageChange> changes) {
+  if (auto synced = sync_base(); !synced) return synced;
   const std::uint64_t offset = journal_size_;
   if (auto written = append(record_captured, encode_captured(point, changes)); !written) return written;
   LITECLUSTER_FAULT_POINT("capture.recorded");
@@ -250,10 +255,21 @@ Status CaptureState::acknowledge(Txid txid, Epoch epoch) {
   points_.front().point.epoch = epoch;
   LITECLUSTER_FAULT_POINT("capture.acknowledged");
   if (journal_size_ <= std::max<std::uint64_t>(journal_size_min_, 8 * table_.size())) return {};
-  return rotate();
+  return rotate(Syncing::now);
+}
+
+Status CaptureState::sync_base() {
+  if (!base_unsynced_) return {};
+  const auto file = base::open_file(base_path(), O_RDONLY);
+  if (!file) return std::unexpected(file.error());
+  if (auto synced = base::fsync_file(file->get(), base_path()); !synced) return synced;
+  if (auto synced = base::fsync_directory(directory_); !synced) return synced;
+  base_unsynced_ = false;
+  return {};
 }
 
 Status CaptureState::sync() {
+  if (auto synced = sync_base(); !synced) return synced;
   if (!journal_) return {};
   if (::fdatasync(journal_.get()) != 0) {
     return std::unexpected(base::errno_error(errno, "fsync", journal_path(id_).string()));
@@ -267,7 +283,7 @@ Status CaptureState::reset(const CapturePoint& point, std::vector<std::uint64_t>
   table_.resize(point.page_count);
   points_.push_back({.point = point, .offset = 0});
   if (acknowledged) acknowledged_ = point.txid;
-  if (auto rotated = rotate(); !rotated) {
+  if (auto rotated = rotate(Syncing::later); !rotated) {
     forget();
     return rotated;
   }
@@ -275,7 +291,7 @@ Status CaptureState::reset(const CapturePoint& point, std::vector<std::uint64_t>
 }
 
 // The new journal is complete before the new base names it; the old pair stands until then.
-Status CaptureState::rotate() {
+Status CaptureState::rotate(Syncing syncing) {
   const CapturePoint& first = points_.front().point;
   std::vector<std::vector<PageChange>> pending;
   std::map<PageNo, std::uint64_t> before;
@@ -301,7 +317,7 @@ Status CaptureState::rotate() {
         append(record_captured, encode_captured(points_[index].point, pending[points_.size() - 1 - index]));
   }
   LITECLUSTER_FAULT_POINT("capture.rotate_journal");
-  if (done) done = write_base(first, id, acknowledged, {before.begin(), before.end()});
+  if (done) done = write_base(first, id, acknowledged, {before.begin(), before.end()}, syncing);
   if (!done) {
     ::unlink(journal_path(id).c_str());
     id_ = old_id;
@@ -310,6 +326,7 @@ Status CaptureState::rotate() {
     journal_crc_ = old_crc;
     return done;
   }
+  base_unsynced_ = syncing == Syncing::later;
   LITECLUSTER_FAULT_POINT("capture.rotate_base");
   points_.front().offset = 0;
   for (std::size_t index = 1; index < points_.size(); ++index) points_[index].offset = offsets[index - 1];
@@ -325,7 +342,8 @@ Status CaptureState::start_journal(std::uint64_t id) {
 }
 
 Status CaptureState::write_base(const CapturePoint& point, std::uint64_t id, bool acknowledged,
-                                const std::vector<std::pair<PageNo, std::uint64_t>>& overlay) {
+                                const std::vector<std::pair<PageNo, std::uint64_t>>& overlay,
+                                Syncing syncing) {
   auto file = base::AtomicFile::create(base_path());
   if (!file) return std::unexpected(file.error());
   constexpr std::size_t flush_size = 256 * 1024;
@@ -348,7 +366,7 @@ Status CaptureState::write_base(const CapturePoint& point, std::uint64_t id, boo
   if (auto written = flush(); !written) return written;
   base::append_big_endian(buffer, crc);
   if (auto written = file->append(buffer); !written) return written;
-  return file->commit();
+  return syncing == Syncing::now ? file->commit() : file->commit_unsynced();
 }
 
 // Journals of other bases and temporary files: left by a process that was killed.

@@ -24,6 +24,12 @@
 // Cost: one pwrite of 20 bytes per changed page and capture, no fsync. A power failure may thus lose the last
 // records; the journal is synced with each checkpoint. When the journal has outgrown the table, a new base is
 // written (temporary file, fsync, rename) together with a journal that repeats what is not acknowledged.
+//
+// A base that reset() or rewind() writes is synced no sooner than with the first capture behind it or the
+// next sync(): both belong to a fail-over, in which each fsync is time in which nobody serves. A power
+// failure before that leaves an older pair of base and journal, a torn base, which its crc tells, or none.
+// Each is a state of this database once, or nothing: attach() then reads all pages instead of trusting the
+// table.
 #pragma once
 
 #include <cstdint>
@@ -104,6 +110,8 @@ class CaptureState {
   [[nodiscard]] Status confirm();
   /// Puts the journal on disk.
   [[nodiscard]] Status sync();
+  /// Whether a power failure may still take the base.
+  [[nodiscard]] bool base_is_unsynced() const { return base_unsynced_; }
 
   /// Journal size from which on a new base is written when that is larger than the table. For tests.
   void set_journal_size_min(std::uint64_t bytes) { journal_size_min_ = bytes; }
@@ -131,9 +139,12 @@ class CaptureState {
 
   [[nodiscard]] Status append(std::uint32_t kind, base::ByteView payload);
   [[nodiscard]] Result<std::vector<PageChange>> read_changes(const Stored& stored) const;
-  [[nodiscard]] Status rotate();
+  enum class Syncing { now, later };
+  [[nodiscard]] Status rotate(Syncing syncing);
   [[nodiscard]] Status write_base(const CapturePoint& point, std::uint64_t id, bool acknowledged,
-                                  const std::vector<std::pair<PageNo, std::uint64_t>>& overlay);
+                                  const std::vector<std::pair<PageNo, std::uint64_t>>& overlay,
+                                  Syncing syncing);
+  [[nodiscard]] Status sync_base();
   [[nodiscard]] Status start_journal(std::uint64_t id);
 
   std::filesystem::path directory_;
@@ -143,6 +154,7 @@ class CaptureState {
   std::optional<Txid> acknowledged_;
   base::BootId boot_{};
   bool confirmed_ = false;
+  bool base_unsynced_ = false;
   std::uint64_t id_ = 0;
   base::FileDescriptor journal_;
   std::uint64_t journal_size_ = 0;

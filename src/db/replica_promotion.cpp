@@ -17,6 +17,13 @@ constexpr std::uint32_t scrub_pages_at_the_end = 4096;
 
 }  // namespace
 
+// Through SQLite's own handles: opening and closing the files here would drop other connections' locks.
+Status Replica::Implementation::sync_file(sqlite3_file* file) const {
+  const int synced = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+  if (synced == SQLITE_OK) return {};
+  return std::unexpected(sqlite_error(synced, "fsync", options_.path.string()));
+}
+
 Result<Handover> Replica::Implementation::hand_over(bool full_scan, std::chrono::milliseconds patience) {
   if (state_ != ReplicaState::ready) {
     return failure(
@@ -29,21 +36,17 @@ Result<Handover> Replica::Implementation::hand_over(bool full_scan, std::chrono:
   if (auto scrubbed = scrub(scrub_pages_at_the_end); !scrubbed) return std::unexpected(scrubbed.error());
   stop_checkpointer();
   if (auto transaction = begin_own(); !transaction) return std::unexpected(transaction.error());
-  if (options_.sync) {
-    if (auto synced = record_file_.sync(); !synced) return std::unexpected(synced.error());
-  }
+  // The record is not synced: it says where a replica is, and this is about to be none. A power failure
+  // before that costs a look at the whole content. The WAL first: frames that somebody who does not sync has
+  // copied back, and that are on disk in part, must not come back with a WAL whose cutting was not synced.
+  if (auto synced = sync_file(connection_->journal_file()); !synced) return std::unexpected(synced.error());
   connection_->set_busy_timeout(patience);
   const int result = ::sqlite3_wal_checkpoint_v2(connection_->handle(), "main", SQLITE_CHECKPOINT_TRUNCATE,
                                                  nullptr, nullptr);
   if (result != SQLITE_OK && (result & 0xFF) != SQLITE_BUSY) {
     return std::unexpected(connection_->error(result, "checkpoint"));
   }
-  // Through SQLite's own handles: opening and closing the files here would drop other connections' locks.
-  for (sqlite3_file* file : {connection_->journal_file(), connection_->database_file()}) {
-    if (const int synced = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL); synced != SQLITE_OK) {
-      return std::unexpected(sqlite_error(synced, "fsync", options_.path.string()));
-    }
-  }
+  if (auto synced = sync_file(connection_->database_file()); !synced) return std::unexpected(synced.error());
   Handover handover;
   handover.position = {position_.txid, position_.checksum};
   handover.epoch = position_.epoch;
@@ -66,10 +69,15 @@ Result<Handover> Replica::Implementation::hand_over(bool full_scan, std::chrono:
 // Links for -wal and -shm first, then the rename, then the old names go: whenever we are stopped, the
 // database has its WAL beside it under the name that it then has. Readers share the files with whoever opens
 // the new name, so their locks still hold against each other.
+//
+// Against a power failure the links are on disk before the rename, unless the WAL is empty: then it does not
+// matter which of them is. That the old names are gone need not be on disk: a process killed here leaves them
+// as well, and whoever makes a database under such a name removes them first.
 Status move_database(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (const auto present = file_status(to); present) {
     return failure(ErrorCode::already_exists, "move database", to.string(), "there is a file already");
   }
+  const auto wal = file_status(with_suffix(from, "-wal"));
   for (const char* suffix : {"-wal", "-shm"}) {
     const auto source = with_suffix(from, suffix);
     const auto target = with_suffix(to, suffix);
@@ -80,7 +88,9 @@ Status move_database(const std::filesystem::path& from, const std::filesystem::p
       return std::unexpected(base::errno_error(errno, "link", source.string() + " to " + target.string()));
     }
   }
-  if (auto synced = base::fsync_directory(to.parent_path()); !synced) return synced;
+  if (wal && wal->stamp.size > 0) {
+    if (auto synced = base::fsync_directory(to.parent_path()); !synced) return synced;
+  }
   LITECLUSTER_FAULT_POINT("replica.move.linked");
   if (auto renamed = base::rename_durably(from, to); !renamed) return renamed;
   LITECLUSTER_FAULT_POINT("replica.move.renamed");
@@ -90,6 +100,7 @@ Status move_database(const std::filesystem::path& from, const std::filesystem::p
       return std::unexpected(base::errno_error(errno, "remove", source.string()));
     }
   }
+  if (from.parent_path() == to.parent_path()) return {};
   return base::fsync_directory(from.parent_path());
 }
 

@@ -52,6 +52,24 @@ TEST_F(CaptureStateTest, ComesBackAsItWas) {
   EXPECT_EQ(state->checksum_of(PageNo(3)), 0U);
 }
 
+TEST_F(CaptureStateTest, SyncsANewBaseBeforeTheFirstCaptureBehindIt) {
+  const auto state = open();
+  ASSERT_TRUE(state->reset(point(5, 3), {10, 20, 30}, true));
+  EXPECT_TRUE(state->base_is_unsynced()) << "a fail-over does not wait for it";
+  ASSERT_TRUE(state->record(point(6, 3), std::vector<PageChange>{{PageNo(2), 20, 21}}));
+  EXPECT_FALSE(state->base_is_unsynced());
+}
+
+TEST_F(CaptureStateTest, KnowsNothingWhenAPowerFailureTornItsBase) {
+  ASSERT_TRUE(open()->reset(point(5, 3), {10, 20, 30}, true));
+  const auto base = directory_ / "state" / "base";
+  const auto size = std::filesystem::file_size(base);
+  for (const std::uintmax_t left : {size - 1, size / 2, std::uintmax_t{0}}) {
+    std::filesystem::resize_file(base, left);
+    EXPECT_FALSE(open()->known()) << left;
+  }
+}
+
 TEST_F(CaptureStateTest, GoesBackToWhatTheLogHas) {
   {
     const auto state = open();
