@@ -47,6 +47,10 @@ struct Sqlite {
   std::uint32_t checkpoint_pages = 1000;
   /// A WAL that grows past this is an alarm in the node's health; nothing is ever dropped.
   std::uint64_t wal_bytes_max = std::uint64_t{1} << 30U;
+  /// A standby that has nothing else to do reads its replica through as often as this and compares it with
+  /// what it was, so that bits that flipped on its disk are found before it leads. 0: only once after each
+  /// start.
+  std::chrono::milliseconds scrub_interval = std::chrono::minutes(10);
   /// Log objects kept on disk while NATS is away (`replicate` without election only).
   std::uint64_t spool_bytes_max = std::uint64_t{1} << 30U;
   /// Object store bucket. Empty: `<cluster>-wal`.

@@ -113,6 +113,7 @@ Status DatabaseRole::follow(const Context& context) {
 Status DatabaseRole::start_follower() {
   replication::FollowerOptions options;
   options.replica.path = options_.sqlite.replica;
+  options.scrub_interval = options_.sqlite.scrub_interval;
   options.on_applied = [this](const db::ReplicaPosition& position) {
     if (options_.on_position) options_.on_position({position.txid, position.checksum});
   };

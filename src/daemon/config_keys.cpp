@@ -237,6 +237,8 @@ void add_sqlite_keys(std::vector<ConfigKey>& keys) {
                                         std::numeric_limits<std::uint32_t>::max())});
   keys.push_back({"sqlite.wal_bytes_max", "WAL size that raises an alarm", false,
                   size(LITECLUSTER_FIELD(sqlite, wal_bytes_max))});
+  keys.push_back({"sqlite.scrub_interval", "how often a standby reads its replica through; 0: once", false,
+                  duration(LITECLUSTER_FIELD(sqlite, scrub_interval))});
   keys.push_back({"sqlite.spool_bytes_max", "log objects kept on disk while NATS is away (replicate only)",
                   false, size(LITECLUSTER_FIELD(sqlite, spool_bytes_max))});
 }

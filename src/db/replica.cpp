@@ -80,6 +80,9 @@ Status Replica::checkpoint() {
 Result<bool> Replica::scrub(std::uint32_t pages_max) {
   return implementation_->scrub(pages_max);
 }
+Result<bool> Replica::scrub_again(std::uint32_t pages_max) {
+  return implementation_->scrub_again(pages_max);
+}
 
 Result<Handover> Replica::hand_over(bool full_scan, std::chrono::milliseconds patience) {
   return implementation_->hand_over(full_scan, patience);

@@ -180,6 +180,11 @@ class Replica {
   /// a replica whose pages rot unseen is found out, and hand_over() has all checksums. Call it when idle.
   [[nodiscard]] Result<bool> scrub(std::uint32_t pages_max);
 
+  /// The same once more, after scrub() has returned false: reads up to `pages_max` pages and compares each
+  /// with what is remembered of it; false when it was the last one, and the next call starts with page 1
+  /// again.
+  [[nodiscard]] Result<bool> scrub_again(std::uint32_t pages_max);
+
   /// Copies what can be copied from the WAL into the database file, without waiting for readers (but see
   /// restart_patience). Call it when idle; apply() sees to it when the WAL has grown by checkpoint_frames.
   [[nodiscard]] Status checkpoint();

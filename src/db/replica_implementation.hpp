@@ -29,6 +29,7 @@ class Replica::Implementation {
   [[nodiscard]] Status verify();
   [[nodiscard]] Result<Checksum> scan();
   [[nodiscard]] Result<bool> scrub(std::uint32_t pages_max);
+  [[nodiscard]] Result<bool> scrub_again(std::uint32_t pages_max);
   [[nodiscard]] Result<base::Bytes> read_page(PageNo number);
   [[nodiscard]] Status close();
 
@@ -64,6 +65,9 @@ class Replica::Implementation {
   /// Sets the state, and makes an Error out of the reason.
   Error quarantine(ErrorCode code, std::string operation, std::string reason);
 
+  // replica_promotion.cpp
+  [[nodiscard]] Status sync_file(sqlite3_file* file) const;
+
   // replica_apply.cpp
   [[nodiscard]] Status check_order(const ReplicaChange& change) const;
   [[nodiscard]] Status check_pages(const ReplicaChange& change) const;
@@ -87,7 +91,8 @@ class Replica::Implementation {
   std::unique_ptr<ReplicaCheckpointer> checkpointer_;
   PageChecksums checksums_;
   std::uint32_t scrubbed_ = 0;  ///< checksums of the pages up to this one are remembered
-  bool scrub_done_ = false;     ///< of all of them, and together they were what they had to be
+  std::uint32_t scrubbed_again_ = 0;
+  bool scrub_done_ = false;  ///< of all of them, and together they were what they had to be
   ReplicaState state_ = ReplicaState::empty;
   std::string quarantine_reason_;
   ReplicaPosition position_;

@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "base/logging.hpp"
 #include "db/replica_implementation.hpp"
+#include "ltx/checksum.hpp"
 #include "ltx/format.hpp"
 
 namespace litecluster::db {
@@ -254,9 +255,37 @@ Result<bool> Replica::Implementation::scrub(std::uint32_t pages_max) {
   return false;
 }
 
+Result<bool> Replica::Implementation::scrub_again(std::uint32_t pages_max) {
+  if (state_ != ReplicaState::ready || !scrub_done_) {
+    return failure(ErrorCode::failed_precondition, "scrub replica again", options_.path.string(),
+                   "it is not ready, or was not scrubbed yet");
+  }
+  const auto transaction = begin_own();
+  if (!transaction) return std::unexpected(transaction.error());
+  const PageNo lock_page = ltx::lock_page(page_size_);
+  base::Bytes page(page_size_);
+  for (std::uint32_t read = 0; scrubbed_again_ < page_count_ && read < pages_max;) {
+    const PageNo number(++scrubbed_again_);
+    const auto remembered = checksums_.get(number);
+    if (number == lock_page || !remembered) continue;
+    if (auto done = writer_->read_page(number, header_.frame_max, page); !done) {
+      return std::unexpected(done.error());
+    }
+    if (ltx::page_checksum(number, page) != *remembered) {
+      return std::unexpected(quarantine(ErrorCode::corrupt, "scrub replica again",
+                                        fmt::format("page {} is not what it was", number.value())));
+    }
+    ++read;
+  }
+  if (scrubbed_again_ < page_count_) return true;
+  scrubbed_again_ = 0;
+  return false;
+}
+
 void Replica::Implementation::forget_checksums() {
   checksums_.clear();
   scrubbed_ = 0;
+  scrubbed_again_ = 0;
   scrub_done_ = false;
 }
 

@@ -178,9 +178,20 @@ class FollowerImplementation final : public Follower {
 
   // Nothing to apply: a good time to look at what was applied long ago.
   void rest(std::uint64_t changes) {
-    const auto more = feeder_->scrub();
+    auto more = feeder_->scrub();
+    if (more && !*more) more = scrub_again();
     if (!more) note(std::unexpected(more.error()));
     wait_for_change(changes, !more || *more ? scrub_pause : look_interval);
+  }
+
+  // One small piece after each pause, however often there is nothing to apply.
+  Result<bool> scrub_again() {
+    const base::BootTime now = base::system_clock().boot_time();
+    if (scrub_at_ == base::BootTime()) scrub_at_ = now + options_.scrub_interval;
+    if (options_.scrub_interval <= base::Duration::zero() || now < scrub_at_) return false;
+    const auto more = feeder_->scrub_again();
+    scrub_at_ = now + (more && *more ? scrub_pause : options_.scrub_interval);
+    return more;
   }
 
   Result<Advance> advance() {
@@ -241,7 +252,8 @@ class FollowerImplementation final : public Follower {
   Epoch log_epoch_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> problem_ LITECLUSTER_GUARDED_BY(mutex_);
   BadObjects bad_objects_ LITECLUSTER_GUARDED_BY(mutex_);
-  bool seeding_ = false;  // the thread's own: its last step was to start the replica anew
+  base::BootTime scrub_at_{};  // the thread's own: when the next piece may be read again
+  bool seeding_ = false;       // the thread's own: its last step was to start the replica anew
   std::uint64_t changes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<ReplicaFeeder> feeder_;  // used by the thread until stop()
   std::unique_ptr<log::LogWatcher> watcher_;

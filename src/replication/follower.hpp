@@ -41,6 +41,8 @@ struct FollowerOptions {
   base::Duration retry_cap = std::chrono::seconds(2);
   /// The same for seeds, each of which may fetch a whole database.
   base::Duration seed_retry_cap = std::chrono::seconds(30);
+  /// How often the whole replica is read again to see that it is what it was; 0: never.
+  base::Duration scrub_interval = std::chrono::minutes(10);
   /// Told of each new position, from the follower's thread. Must not block.
   std::function<void(const db::ReplicaPosition&)> on_applied;
 };

@@ -208,6 +208,12 @@ Result<bool> ReplicaFeeder::scrub() {
   return replica_.scrub(pages_at_once);
 }
 
+Result<bool> ReplicaFeeder::scrub_again() {
+  constexpr std::uint32_t pages_at_once = 128;
+  if (replica_.state() != db::ReplicaState::ready) return false;
+  return replica_.scrub_again(pages_at_once);
+}
+
 Status ReplicaFeeder::seed(const Context& context, const std::optional<Txid>& target) {
   const SeedFile file(options_.seed_path);
   const auto report =

@@ -81,6 +81,8 @@ class ReplicaFeeder {
   /// Reads some more of the replica to see that it is what it should be; false when all was read. Takes some
   /// milliseconds at most. Error: corrupt, and the replica is seeded anew by the next advance().
   [[nodiscard]] Result<bool> scrub();
+  /// The same once more, when scrub() has come to its end; false when this has.
+  [[nodiscard]] Result<bool> scrub_again();
 
   /// Forgets the callbacks: who they belong to may end before the feeder does.
   void drop_callbacks() {

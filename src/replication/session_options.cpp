@@ -39,6 +39,9 @@ LeaderSessionOptions leader_session_options(const Sqlite& sqlite, const std::str
   options.maintainer.encoding = options.publisher.encoding;
   options.maintainer.snapshot_interval = sqlite.snapshot_interval;
   options.maintainer.retention.retention = sqlite.retention;
+  // Raw objects are kept for standbys that were away for a moment, and no longer than all the rest.
+  options.maintainer.retention.raw_grace =
+      std::min<base::Duration>(options.maintainer.retention.raw_grace, sqlite.retention);
   if (!sqlite.compaction_levels.empty()) {
     options.maintainer.compaction.levels.clear();
     for (const CompactionLevel& level : sqlite.compaction_levels) {

@@ -390,6 +390,19 @@ TEST_F(ReplicaLifecycle, ItsNewOwnerNeedNotReadWhatItReadBefore) {
   EXPECT_EQ(attach().outcome, AttachOutcome::complete);
 }
 
+// As the disk does it; in another process: closing a descriptor of the file here would drop the replica's
+// locks.
+void flip_a_bit(const std::filesystem::path& path, std::uint64_t offset) {
+  ChildProcess disk = ChildProcess::run([&] {
+    const auto file = base::open_file(path, O_RDWR);
+    base::Bytes byte(1);
+    if (!base::read_at(file->get(), byte, offset, path)) return 1;
+    byte[0] ^= std::byte{1};
+    return base::write_at(file->get(), byte, offset, path) ? 0 : 2;
+  });
+  ASSERT_EQ(disk.wait(), "0");
+}
+
 TEST_F(ReplicaLifecycle, AScrubFindsWhatRottedUnseen) {
   {
     Replica replica = open_replica(path_);
@@ -397,18 +410,34 @@ TEST_F(ReplicaLifecycle, AScrubFindsWhatRottedUnseen) {
   }
   Replica replica = open_replica(path_);
   ASSERT_EQ(replica.state(), ReplicaState::ready);
-  // In another process: closing a descriptor of the file here would drop the replica's locks.
-  ChildProcess disk = ChildProcess::run([&] {
-    const auto file = base::open_file(path_, O_RDWR);
-    base::Bytes byte(1);
-    const std::uint64_t offset = 2 * 4096 + 1000;
-    if (!base::read_at(file->get(), byte, offset, path_)) return 1;
-    byte[0] ^= std::byte{1};
-    return base::write_at(file->get(), byte, offset, path_) ? 0 : 2;
-  });
-  ASSERT_EQ(disk.wait(), "0");
+  flip_a_bit(path_, 2 * 4096 + 1000);
   Result<bool> more = true;
   while (more && *more) more = replica.scrub(1);
+  ASSERT_FALSE(more);
+  EXPECT_EQ(more.error().code(), ErrorCode::corrupt);
+  EXPECT_EQ(replica.state(), ReplicaState::quarantined);
+}
+
+TEST_F(ReplicaLifecycle, AnotherScrubFindsWhatRottedAfterTheFirst) {
+  {
+    Replica replica = open_replica(path_);
+    follow(replica, 12);
+  }
+  Replica replica = open_replica(path_);
+  const auto scrub_again = [&] {
+    Result<bool> more = true;
+    while (more && *more) more = replica.scrub_again(1);
+    return more;
+  };
+  EXPECT_EQ(scrub_again().error().code(), ErrorCode::failed_precondition) << "there was none yet";
+  Result<bool> more = true;
+  while (more && *more) more = replica.scrub(1);
+  ASSERT_TRUE(more);
+  follow(replica, 14);
+  ASSERT_TRUE(scrub_again());
+  ASSERT_TRUE(scrub_again()) << "from the beginning each time";
+  flip_a_bit(path_, 2 * 4096 + 1000);
+  more = scrub_again();
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code(), ErrorCode::corrupt);
   EXPECT_EQ(replica.state(), ReplicaState::quarantined);
