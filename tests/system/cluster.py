@@ -143,15 +143,15 @@ class Node:
     """`litecluster run` with the example backend."""
 
     def __init__(self, directory, nats_url, name, cluster="test", lease="2s", heartbeat="500ms", arguments=(),
-                 environment=None, backend=True, place=None):
+                 environment=None, backend=True, place=None, disk=None):
         self.name, self.cluster, self.nats_url = name, cluster, nats_url
-        self.directory = pathlib.Path(directory) / name
+        self.directory = disk.mount_point if disk else pathlib.Path(directory) / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.database = self.directory / "app.db"
         self.port = 8080 if place else free_port()
         self.address = place.address if place else "127.0.0.1"
-        self.place = place
-        self.log = self.directory / "log"
+        self.place, self.disk = place, disk
+        self.log = pathlib.Path(directory) / f"{name}.log" if disk else self.directory / "log"
         command = [PROGRAM, "run", "--cluster", cluster, "--node", name, "--nats", nats_url, "--db", self.database,
                    "--lease-ttl", lease, "--heartbeat", heartbeat, "--log-format", "json",
                    "--backend-health-tcp", f"127.0.0.1:{self.port}", "--backend-health-interval", "200ms", *arguments]

@@ -6,10 +6,12 @@ A path is cut by a rule in the router that drops silently what comes from one pl
 told, as when a cable is cut.
 """
 import ctypes
+import itertools
 import os
 import subprocess
 
 CLONE_NEWNET = 0x40000000
+_priorities = itertools.count(1000)
 
 
 def _run(*arguments):
@@ -62,7 +64,8 @@ class Cut:
     """Drops what goes from each of `sources` to each of `targets` while it is in force."""
 
     def __init__(self, sources, targets):
-        self.rules = [["iif", source.link, "to", target.address, "blackhole"]
+        priority = str(next(_priorities))  # so that two cuts may share a path
+        self.rules = [["pref", priority, "iif", source.link, "to", target.address, "blackhole"]
                       for source in sources for target in targets if source is not target]
 
     def begin(self):
@@ -84,3 +87,38 @@ def isolate_from_the_router(place):
         for rule in rules:
             _run("ip", "rule", "del", "pref", "0", *rule)
     return undo
+
+
+class Slow:
+    """Lets through no more than so many kilobits a second, to a place and from it, while it is in force."""
+
+    def __init__(self, place, kilobits):
+        shape = ["root", "tbf", "rate", f"{kilobits}kbit", "burst", "8kb", "latency", "200ms"]
+        self.ends = [([], place.link), (place.prefix, "eth0")]
+        self.shape = shape
+
+    def begin(self):
+        for prefix, device in self.ends:
+            _run(*prefix, "tc", "qdisc", "add", "dev", device, *self.shape)
+
+    def end(self):
+        for prefix, device in self.ends:
+            _run(*prefix, "tc", "qdisc", "del", "dev", device, "root")
+
+
+class Lossy:
+    """Loses so many percent of all packets, to a place and from it, while it is in force."""
+
+    def __init__(self, place, percent):
+        self.link, self.percent, self.table = place.link, percent, f"lossy_{place.link}"
+
+    def begin(self):
+        lost = f"numgen random mod 100 < {self.percent} drop"
+        rules = (f"add table ip {self.table}\n"
+                 f"add chain ip {self.table} passing {{ type filter hook forward priority 0; }}\n"
+                 f"add rule ip {self.table} passing iifname {self.link} {lost}\n"
+                 f"add rule ip {self.table} passing oifname {self.link} {lost}\n")
+        subprocess.run(["nft", "-f", "-"], input=rules, check=True, capture_output=True, text=True)
+
+    def end(self):
+        _run("nft", "delete", "table", "ip", self.table)
