@@ -32,11 +32,22 @@ class Reader {
         fresh_(fresh),
         thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
-  // Delays of the commits since the last call, up to this one.
-  std::vector<double> take(std::uint64_t last) {
+  // Delays of the commits since the last call, up to this one, which the application has ended with. 0 for
+  // one that was seen before COMMIT had returned to the application.
+  std::vector<double> take(std::uint64_t last, std::uint32_t rows = 1) {
     wait_until(fmt::format("the standby shows commit {}", last), [&] { return seen_.load() >= last; });
-    const base::MutexLock lock(mutex_);
-    return std::exchange(delays_, {});
+    std::vector<Seen> seen;
+    {
+      const base::MutexLock lock(mutex_);
+      seen = std::exchange(commits_, {});
+    }
+    std::vector<double> delays;
+    for (const auto& [number, at] : seen) {
+      // Of a commit of many rows, the last one counts.
+      if ((last - number) % rows != 0) continue;
+      delays.push_back(std::max(0.0, static_cast<double>(at - application_.committed_at(number)) / 1e6));
+    }
+    return delays;
   }
   [[nodiscard]] std::uint64_t seen() const { return seen_.load(); }
 
@@ -59,12 +70,17 @@ class Reader {
     }
   }
 
+  struct Seen {
+    std::uint64_t number;
+    std::int64_t at;
+  };
+
   void note(std::uint64_t last) {
     const std::int64_t now = now_nanoseconds();
     const base::MutexLock lock(mutex_);
     if (started_) {
       for (std::uint64_t number = seen_ + 1; number <= last; ++number) {
-        delays_.push_back(static_cast<double>(now - application_.committed_at(number)) / 1e6);
+        commits_.push_back({number, now});
       }
     }
     started_ = true;
@@ -77,7 +93,7 @@ class Reader {
   bool started_ = false;
   std::atomic<std::uint64_t> seen_{0};
   base::Mutex mutex_;
-  std::vector<double> delays_;
+  std::vector<Seen> commits_;
   std::jthread thread_;
 };
 
@@ -102,7 +118,7 @@ void measure(Scene& scene, const std::filesystem::path& database, Reader& reader
   reader.take(scene.application().run(database, {.commits = 1}).last);
   for (const Load& load : loads()) {
     const Outcome outcome = scene.application().run(database, load.work);
-    const auto delays = reader.take(outcome.last);
+    const auto delays = reader.take(outcome.last, load.work.rows);
     report.heading(fmt::format("{}, {}: {:.0f} commits a second reached", who, load.name,
                                static_cast<double>(outcome.commits) / outcome.seconds));
     report.latencies(fmt::format("{}: commit to visible, {}", who, load.name), delays,

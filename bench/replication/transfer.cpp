@@ -84,6 +84,7 @@ void measure_replication(Scene& scene, const Child& replicator, const std::files
     writes.push_back(mebibytes / written.seconds);
     std::int64_t begin = now_nanoseconds();
     replicator.signal(SIGCONT);
+    wait_until("the backlog begins to arrive", [&] { return arrivals.end() > before; });
     wait_quiet(bucket);
     backlog.push_back(rate_of(arrivals.bytes_behind(before), arrivals.last() - begin));
     before = arrivals.end();
@@ -151,7 +152,11 @@ void run() {
   const auto mebibytes = static_cast<std::uint64_t>(setting("LITECLUSTER_BENCH_MEBIBYTES", 192));
   // No compaction: what is measured is the log itself.
   const std::vector<std::string> calm{"--sqlite-compaction-levels", "1=1h"};
-  scene.application().run(database, {.commits = mebibytes, .payload = payload, .rows = rows});
+  // A database each: it belongs to the log into which it was published first.
+  const auto other = scene.path("other.db");
+  for (const auto& path : {database, other}) {
+    scene.application().run(path, {.commits = mebibytes, .payload = payload, .rows = rows});
+  }
   {
     const auto opened = scene.open_bucket("whole");
     const Child replicator = scene.litecluster("replicate", database, "whole", calm);
@@ -160,10 +165,10 @@ void run() {
   }
   const auto opened = scene.open_bucket("many");
   {
-    const Child replicator = scene.litecluster("replicate", database, "many", calm);
+    const Child replicator = scene.litecluster("replicate", other, "many", calm);
     wait_quiet(*opened.bucket);
-    measure_replication(scene, replicator, database, *opened.bucket, report);
-    for (int burst = 0; burst < 200; ++burst) scene.application().run(database, {.commits = 5, .rate = 400});
+    measure_replication(scene, replicator, other, *opened.bucket, report);
+    for (int burst = 0; burst < 200; ++burst) scene.application().run(other, {.commits = 5, .rate = 400});
     wait_quiet(*opened.bucket);
   }
   measure_restore(scene, *opened.bucket, "many", "a snapshot and many objects", report);

@@ -11,6 +11,12 @@
 #include "base/random.hpp"
 
 namespace litecluster::base {
+namespace {
+
+// Large enough that small files, and those that are never synced, are left alone.
+constexpr std::uint64_t write_behind_size = std::uint64_t{4} << 20U;
+
+}  // namespace
 
 Error errno_error(int error_number, std::string operation, std::string subject) {
   ErrorCode code = ErrorCode::io;
@@ -117,7 +123,9 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : target_(std::move(other.target_)),
       temporary_(std::exchange(other.temporary_, {})),
       descriptor_(std::move(other.descriptor_)),
-      appended_(other.appended_) {}
+      appended_(other.appended_),
+      behind_begin_(other.behind_begin_),
+      behind_end_(other.behind_end_) {}
 
 AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
   if (this != &other) {
@@ -126,6 +134,8 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
     temporary_ = std::exchange(other.temporary_, {});
     descriptor_ = std::move(other.descriptor_);
     appended_ = other.appended_;
+    behind_begin_ = other.behind_begin_;
+    behind_end_ = other.behind_end_;
   }
   return *this;
 }
@@ -155,7 +165,17 @@ Status AtomicFile::append(ByteView bytes) {
 }
 
 Status AtomicFile::write_at(ByteView bytes, std::uint64_t offset) {
-  return base::write_at(descriptor_.get(), bytes, offset, temporary_);
+  if (auto written = base::write_at(descriptor_.get(), bytes, offset, temporary_); !written) return written;
+  if (offset != behind_end_) behind_begin_ = offset;
+  behind_end_ = offset + bytes.size();
+  if (behind_end_ - behind_begin_ >= write_behind_size) {
+    // Only starts it. That it worked is for fsync to tell.
+    static_cast<void>(::sync_file_range(descriptor_.get(), static_cast<off64_t>(behind_begin_),
+                                        static_cast<off64_t>(behind_end_ - behind_begin_),
+                                        SYNC_FILE_RANGE_WRITE));
+    behind_begin_ = behind_end_;
+  }
+  return {};
 }
 
 Status AtomicFile::commit() {

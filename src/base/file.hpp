@@ -62,6 +62,7 @@ class AtomicFile {
 
   /// Appends at the end of what append() wrote so far.
   [[nodiscard]] Status append(ByteView bytes);
+  /// Of what is written on and on, the system starts to write to the disk early: commit() waits for the rest.
   [[nodiscard]] Status write_at(ByteView bytes, std::uint64_t offset);
 
   /// fsync, rename over the target, fsync the directory. Afterwards the object is empty.
@@ -78,6 +79,9 @@ class AtomicFile {
   std::filesystem::path temporary_;
   FileDescriptor descriptor_;
   std::uint64_t appended_ = 0;
+  // What was written without a gap and not yet given to the disk.
+  std::uint64_t behind_begin_ = 0;
+  std::uint64_t behind_end_ = 0;
 };
 
 /// AtomicFile with these bytes and nothing else.

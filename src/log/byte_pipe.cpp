@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t put_buffer_bytes = std::size_t{2} << 20U;
 // Encoders write a few bytes at a time; pieces are filled up to this.
 constexpr std::size_t piece_bytes = std::size_t{64} << 10U;
+constexpr std::size_t spare_max = 16;
 
 }  // namespace
 
@@ -20,6 +21,17 @@ BytePipe::BytePipe(const Context& context, std::size_t bytes_max)
         changed_.notify_all();
       })) {}
 
+base::Bytes BytePipe::take_spare(std::size_t size) {
+  base::Bytes piece;
+  if (!spare_.empty()) {
+    piece = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  piece.clear();
+  piece.reserve(std::max(piece_bytes, size));
+  return piece;
+}
+
 Status BytePipe::write(base::ByteView bytes) {
   base::MutexLock lock(mutex_);
   while (bytes_ > bytes_max_ && !given_up_) {
@@ -27,10 +39,19 @@ Status BytePipe::write(base::ByteView bytes) {
     changed_.wait_until(lock, context_.deadline().value_or(Context::TimePoint::max()));
   }
   if (given_up_) return std::unexpected(*given_up_);
-  if (pieces_.empty() || pieces_.back().size() + bytes.size() > piece_bytes) {
-    pieces_.emplace_back().reserve(std::max(piece_bytes, bytes.size()));
+  if (bytes.size() >= piece_bytes) {
+    // A piece of its own, copied while the reader goes on.
+    base::Bytes piece = take_spare(bytes.size());
+    lock.unlock();
+    base::append_bytes(piece, bytes);
+    lock.lock();
+    pieces_.push_back(std::move(piece));
+  } else {
+    if (pieces_.empty() || pieces_.back().size() + bytes.size() > piece_bytes) {
+      pieces_.push_back(take_spare(piece_bytes));
+    }
+    base::append_bytes(pieces_.back(), bytes);
   }
-  base::append_bytes(pieces_.back(), bytes);
   const bool was_empty = bytes_ == 0;
   bytes_ += bytes.size();
   if (was_empty) changed_.notify_all();
@@ -44,26 +65,27 @@ void BytePipe::finish(Status status) {
 }
 
 Result<std::size_t> BytePipe::read(std::span<std::byte> destination) {
-  base::MutexLock lock(mutex_);
-  while (bytes_ == 0) {
-    if (finished_) {
-      if (!*finished_) return std::unexpected(finished_->error());
-      return 0;
+  if (offset_ == reading_.size()) {
+    base::MutexLock lock(mutex_);
+    while (bytes_ == 0) {
+      if (finished_) {
+        if (!*finished_) return std::unexpected(finished_->error());
+        return 0;
+      }
+      if (auto status = context_.status("read from pipe"); !status) return std::unexpected(status.error());
+      changed_.wait_until(lock, context_.deadline().value_or(Context::TimePoint::max()));
     }
-    if (auto status = context_.status("read from pipe"); !status) return std::unexpected(status.error());
-    changed_.wait_until(lock, context_.deadline().value_or(Context::TimePoint::max()));
-  }
-  const base::Bytes& piece = pieces_.front();
-  const std::size_t count = std::min(destination.size(), piece.size() - offset_);
-  std::memcpy(destination.data(), piece.data() + offset_, count);
-  offset_ += count;
-  if (offset_ == piece.size()) {
+    if (spare_.size() < spare_max) spare_.push_back(std::move(reading_));
+    reading_ = std::move(pieces_.front());
     pieces_.pop_front();
     offset_ = 0;
+    const bool was_full = bytes_ > bytes_max_;
+    bytes_ -= reading_.size();
+    if (was_full && bytes_ <= bytes_max_) changed_.notify_all();
   }
-  const bool was_full = bytes_ > bytes_max_;
-  bytes_ -= count;
-  if (was_full && bytes_ <= bytes_max_) changed_.notify_all();
+  const std::size_t count = std::min(destination.size(), reading_.size() - offset_);
+  std::memcpy(destination.data(), reading_.data() + offset_, count);
+  offset_ += count;
   return count;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include <litecluster/context.hpp>
 #include <litecluster/error.hpp>
@@ -20,7 +21,7 @@ namespace litecluster::log {
 /// One thread writes, one reads. Both wait until the other moves on, or the Context is cancelled.
 class BytePipe final : public ltx::Sink {
  public:
-  /// The writer waits while more than `bytes_max` lie in the pipe.
+  /// The writer waits while more than `bytes_max` lie in the pipe. A piece that is being read does not count.
   BytePipe(const Context& context, std::size_t bytes_max);
 
   /// Fails with the reader's error once the reader gave up.
@@ -34,13 +35,19 @@ class BytePipe final : public ltx::Sink {
   void give_up(const Error& reason);
 
  private:
+  [[nodiscard]] base::Bytes take_spare(std::size_t size) LITECLUSTER_REQUIRES(mutex_);
+
   Context context_;
   std::size_t bytes_max_;
   base::Mutex mutex_;
   base::ConditionVariable changed_;
   std::deque<base::Bytes> pieces_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::size_t bytes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
-  std::size_t offset_ LITECLUSTER_GUARDED_BY(mutex_) = 0;  // into the first piece
+  // Pieces to use again: the pages of new ones would have to be fetched from the kernel each time.
+  std::vector<base::Bytes> spare_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::size_t bytes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;  // in pieces_
+  // The reader's alone: the piece that it reads, and how far.
+  base::Bytes reading_;
+  std::size_t offset_ = 0;
   std::optional<Status> finished_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Error> given_up_ LITECLUSTER_GUARDED_BY(mutex_);
   // Last, so that it is gone before what its callback refers to.

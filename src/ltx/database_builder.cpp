@@ -18,6 +18,10 @@ namespace {
 
 constexpr std::size_t run_size_max = 256 * 1024;
 constexpr std::uint64_t pages_between_checks = 256;
+// Pages of which the checksum is kept in memory, while it is tracked: 32 MiB.
+constexpr std::size_t known_max = std::size_t{4} << 20U;
+// The flag alone: for a page to have it, its 63 other bits would have to be zero, and it is read again then.
+constexpr Checksum unknown{};
 constexpr std::size_t copy_size = 1024 * 1024;
 
 std::unexpected<Error> refuse(ErrorCode code, std::string_view subject, std::string reason) {
@@ -168,14 +172,26 @@ Status DatabaseBuilder::write_pages(Decoder& decoder, const Context& context) {
 }
 
 Status DatabaseBuilder::track_page(const Page& page) {
-  if (!rolling_) return {};
+  if (!rolling_) {
+    remember_checksum(page.number, unknown);
+    return {};
+  }
   if (page.number.value() <= page_count_) {
     const auto old = stored_checksum(page.number);
     if (!old) return std::unexpected(old.error());
     rolling_ = rolling_->toggled(*old);
   }
-  rolling_ = rolling_->toggled(page_checksum(page.number, page.bytes));
+  const Checksum checksum = page_checksum(page.number, page.bytes);
+  rolling_ = rolling_->toggled(checksum);
+  remember_checksum(page.number, checksum);
   return {};
+}
+
+void DatabaseBuilder::remember_checksum(PageNo number, Checksum checksum) {
+  const std::size_t index = number.value() - 1;
+  if (index >= known_max) return;
+  if (index >= known_.size()) known_.resize(std::max<std::size_t>(index + 1, page_count_), unknown);
+  known_[index] = checksum;
 }
 
 Status DatabaseBuilder::add_to_run(const Page& page) {
@@ -204,6 +220,7 @@ Status DatabaseBuilder::set_page_count(std::uint32_t commit) {
     if (!gone) return std::unexpected(gone.error());
     rolling_ = rolling_->toggled(*gone);
   }
+  if (known_.size() > commit) known_.resize(commit);
   const std::uint64_t size = std::uint64_t{commit} * page_size_;
   if (::ftruncate(file_.descriptor(), static_cast<off_t>(size)) != 0) {
     return std::unexpected(base::errno_error(errno, "set size of", temporary_path().string()));
@@ -213,6 +230,8 @@ Status DatabaseBuilder::set_page_count(std::uint32_t commit) {
 }
 
 Result<Checksum> DatabaseBuilder::stored_checksum(PageNo number) {
+  const std::size_t index = number.value() - 1;
+  if (index < known_.size() && known_[index] != unknown) return known_[index];
   old_page_.resize(page_size_);
   const std::uint64_t offset = std::uint64_t{number.value() - 1} * page_size_;
   const auto count = base::read_at(file_.descriptor(), old_page_, offset, temporary_path());

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include <litecluster/context.hpp>
 #include <litecluster/error.hpp>
@@ -25,8 +26,9 @@
 namespace litecluster::ltx {
 
 struct BuilderOptions {
-  /// Keep the checksum of the database up to date with every page, which costs hashing it and, in increments,
-  /// reading the page that it replaces. Cheaper than reading the whole database again for checksum().
+  /// Keep the checksum of the database up to date with every page, which costs hashing it and 8 bytes of
+  /// memory (32 MiB at most; beyond, reading the page that it replaces). Cheaper than reading the whole
+  /// database again for checksum().
   bool track_checksum = false;
 };
 
@@ -72,6 +74,7 @@ class DatabaseBuilder {
   [[nodiscard]] Status flush_run();
   [[nodiscard]] Status set_page_count(std::uint32_t commit);
   [[nodiscard]] Result<Checksum> stored_checksum(PageNo number);
+  void remember_checksum(PageNo number, Checksum checksum);
 
   std::filesystem::path target_;
   base::AtomicFile file_;
@@ -80,6 +83,7 @@ class DatabaseBuilder {
   std::uint32_t page_count_ = 0;
   std::optional<Txid> txid_;
   std::optional<Checksum> rolling_;  // of the pages written so far, as long as it is known
+  std::vector<Checksum> known_;      // of the first pages, by number - 1; unknown: a checksum of no page
   std::optional<Error> failure_;
   base::Bytes old_page_;
   base::Bytes run_;  // pages that follow each other and go to the file in one write

@@ -33,6 +33,23 @@ TEST(BytePipe, CarriesBytesInOrderThroughASmallBuffer) {
   EXPECT_EQ(read_all(pipe), expected);
 }
 
+TEST(BytePipe, CarriesLargeAndSmallPiecesInOrder) {
+  BytePipe pipe(Context::background(), 200'000);
+  base::Bytes expected;
+  for (int index = 0; index < 5'000'000; ++index) expected.push_back(static_cast<std::byte>(index / 3));
+  const std::jthread writer([&] {
+    constexpr std::array<std::size_t, 4> sizes{131'072, 10, 65'536, 65'535};
+    std::size_t turn = 0;
+    for (std::size_t offset = 0; offset < expected.size();) {
+      const std::size_t count = std::min(sizes[turn++ % sizes.size()], expected.size() - offset);
+      EXPECT_TRUE(pipe.write(base::ByteView(expected).subspan(offset, count)));
+      offset += count;
+    }
+    pipe.finish({});
+  });
+  EXPECT_EQ(read_all(pipe), expected);
+}
+
 TEST(BytePipe, HandsTheWritersErrorToTheReader) {
   BytePipe pipe(Context::background(), 1000);
   ASSERT_TRUE(pipe.write(base::as_bytes("abc")));
