@@ -175,7 +175,7 @@ class Guard {
   [[noreturn]] void run_agent(election::Incarnation incarnation, base::FileDescriptor socket, int guard_pid) {
     signals_.reset();
     timer_.reset();
-    die_with_guard(*memory_, guard_pid);
+    die_with_guard(*memory_, options_.fences, guard_pid);
     ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
     int status = failed_to_run;
     {

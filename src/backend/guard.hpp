@@ -4,7 +4,9 @@
 //
 // What it guarantees on its node, whatever happens to the agent (crash, kill -9, SIGSTOP, deadlock):
 // past the lease deadline, and after the death of the agent, the backend's process group is killed and the
-// addresses are dropped. When the guard itself dies, the kernel tells agent and backend (PR_SET_PDEATHSIG).
+// addresses are dropped. When the guard itself dies, the kernel tells agent and backend (PR_SET_PDEATHSIG),
+// and the agent drops the addresses. Only when both are killed at once does an address stay until the next
+// start.
 //
 // The two share one page of memory (GuardMemory) and a SOCK_SEQPACKET pair that carries GuardMessage: fixed
 // binary records in host order, since both ends are the same program. Orders: arm (before anything of a term

@@ -25,6 +25,11 @@ constexpr auto answer_timeout = std::chrono::seconds(10);
 
 // Signal handlers have no arguments of ours.
 std::atomic<GuardMemory*> memory_of_handler{nullptr};
+std::atomic<const std::vector<std::shared_ptr<Fence>>*> fences_of_handler{nullptr};
+
+// A fence makes system calls and nothing else, unless one fails: an Error is allocated, and whom the signal
+// interrupted may be in the allocator.
+constexpr unsigned fence_seconds_max = 1;
 
 extern "C" void guard_died(int /*signal*/) {
   GuardMemory* memory = memory_of_handler.load();
@@ -40,11 +45,17 @@ int guard_death_signal() {
 void end_now(GuardMemory& memory) {
   const std::int32_t group = memory.backend_group.load();
   if (group > 1) ::kill(-group, SIGKILL);
+  ::signal(SIGALRM, SIG_DFL);
+  ::alarm(fence_seconds_max);
+  if (const auto* fences = fences_of_handler.load(); fences != nullptr) {
+    for (const auto& fence : *fences) fence->drop();
+  }
   ::kill(::getpid(), SIGKILL);
   ::_exit(1);
 }
 
-void die_with_guard(GuardMemory& memory, int guard_pid) {
+void die_with_guard(GuardMemory& memory, const std::vector<std::shared_ptr<Fence>>& fences, int guard_pid) {
+  fences_of_handler.store(&fences);
   memory_of_handler.store(&memory);
   struct sigaction action{};
   action.sa_handler = guard_died;

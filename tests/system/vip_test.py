@@ -119,6 +119,15 @@ def scenario(directory, network, address, bind, url_of):
         wait_until(lambda: (fourth.status() or {}).get("stage") == "standby", 30, "a standby after the crash")
         assert not network.has(fourth.host, plain), "the standby has no address"
 
+        # A killed guard: its agent takes the address off before it goes along.
+        os.kill(third.process.pid, 9)
+        wait_until(lambda: not third.process.running(), 10, "the guard is dead")
+        wait_until(lambda: not network.has(third.host, plain), 10, "the address is off when the guard is dead")
+        third.start()
+        third = wait_until(leader, 30, "a leader after the guard was killed")
+        fourth = next(node for node in nodes if node is not third)
+        wait_until(lambda: (fourth.status() or {}).get("stage") == "standby", 30, "a standby after that")
+
         # Guard, agent and backend killed at once: nobody is left to take the address off.
         third.process.kill()
         wait_until(lambda: leader(third), 30, "the other one leads")
