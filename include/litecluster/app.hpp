@@ -97,7 +97,8 @@ class App {
   /// Of the present term as far as known; 0 before the first.
   [[nodiscard]] Epoch epoch() const;
   /// Gives leadership back in order, to `successor` if one is named, and returns when that is done. Errors:
-  /// not_leader, not_found (no such live successor).
+  /// not_leader, not_found (no such live successor); unavailable: it is done, but the lease ended before the
+  /// last commits were known to be in the log.
   [[nodiscard]] Status step_down(const Context& context, std::string_view successor = {});
 
   [[nodiscard]] std::vector<Member> members() const;

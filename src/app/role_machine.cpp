@@ -60,7 +60,7 @@ void RoleMachine::won(Epoch epoch) {
 void RoleMachine::lost(Epoch epoch, std::string reason) {
   if (won_meanwhile_ == epoch) won_meanwhile_.reset();
   if (epoch != epoch_ || !lease_held_) return;
-  lease_held_ = false;
+  lease_is_over();
   if (stage_ == Stage::promoting || stage_ == Stage::active) start_demotion(std::move(reason));
   // A demotion under way goes on; release_lease falls away, and what the running step waits for may be moot.
 }
@@ -158,9 +158,14 @@ void RoleMachine::advance() {
   }
   stage_ = stopping_ ? Stage::stopped : Stage::standby;
   epoch_ = Epoch();
-  lease_held_ = false;
+  lease_is_over();
   if (const auto epoch = std::exchange(won_meanwhile_, std::nullopt); epoch && !stopping_)
     start_promotion(*epoch);
+}
+
+void RoleMachine::lease_is_over() {
+  if (!std::exchange(lease_held_, false)) return;
+  left_unsynced_ = done(Step::attach_capture) && !synced_;
 }
 
 void RoleMachine::finished(const Status& outcome) {
@@ -178,7 +183,7 @@ void RoleMachine::finished(const Status& outcome) {
   }
   if (step == Step::final_sync) synced_ = outcome.has_value();
   // Once released, the lease is not held, whether or not the server has heard of it: it runs out.
-  if (step == Step::release_lease) lease_held_ = false;
+  if (step == Step::release_lease) lease_is_over();
   // A standby that cannot follow yet, and a backend that may still write, are tried again.
   const bool again = !outcome && (step == Step::stop_backend || (step == Step::follow && !stopping_));
   if (!again) done_ |= bit(step);

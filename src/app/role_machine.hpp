@@ -99,6 +99,8 @@ class RoleMachine {
   [[nodiscard]] bool lease_held() const { return lease_held_; }
   /// Whether everything committed in this term is known to be in the log.
   [[nodiscard]] bool final_sync_succeeded() const { return synced_; }
+  /// Whether the last term whose lease is over has left commits of which that is not known.
+  [[nodiscard]] bool left_unsynced() const { return left_unsynced_; }
   /// Why the last demotion began.
   [[nodiscard]] const std::string& reason() const { return reason_; }
 
@@ -106,6 +108,7 @@ class RoleMachine {
   void start_promotion(Epoch epoch);
   void start_demotion(std::string reason);
   void advance();
+  void lease_is_over();
   [[nodiscard]] std::optional<Step> next_promotion_step() const;
   [[nodiscard]] std::optional<Step> next_demotion_step() const;
   [[nodiscard]] bool applies(Step step) const;
@@ -122,6 +125,7 @@ class RoleMachine {
   bool demotion_wanted_ = false;
   bool stopping_ = false;
   bool synced_ = false;
+  bool left_unsynced_ = false;
   std::uint32_t begun_ = bit(Step::follow);
   std::uint32_t done_ = 0;
   std::string reason_;

@@ -203,9 +203,11 @@ Status step_down(const CommandLine& line, const Arguments& arguments) {
       cluster->ask(context, leader->node, {{"verb", "stepdown"}, {"to", arguments.successor}});
   if (!answer) return std::unexpected(answer.error());
   if (!answer->value("ok", false)) {
-    const bool missing = text_or(*answer, "code", "") == "not_found";
-    return failure(missing ? ErrorCode::not_found : ErrorCode::not_leader, "step down", leader->node,
-                   text_or(*answer, "message", "refused"));
+    const std::string code = text_or(*answer, "code", "");
+    const ErrorCode known = code == to_string(ErrorCode::not_found)     ? ErrorCode::not_found
+                            : code == to_string(ErrorCode::unavailable) ? ErrorCode::unavailable
+                                                                        : ErrorCode::not_leader;
+    return failure(known, "step down", leader->node, text_or(*answer, "message", "refused"));
   }
   if (line.common.json) {
     fmt::print("{}\n", json{{"ok", true}, {"node", leader->node}, {"epoch", leader->epoch.value()}}.dump());

@@ -92,6 +92,28 @@ TEST(RoleMachine, ALossDuringTheFinalSyncMakesItObsolete) {
   EXPECT_FALSE(machine.final_sync_succeeded());
 }
 
+TEST(RoleMachine, RemembersThatCommitsWereLeftWithoutASync) {
+  RoleMachine machine = active();
+  machine.step_down("operator");
+  while (machine.next() && machine.next() != Step::final_sync) machine.finished({});
+  machine.finished(failed());
+  run(machine);
+  EXPECT_TRUE(machine.left_unsynced());
+  machine.won(Epoch(8));
+  EXPECT_TRUE(machine.left_unsynced()) << "of the term that is over, whatever came since";
+  run(machine);
+  machine.step_down("operator");
+  run(machine);
+  EXPECT_FALSE(machine.left_unsynced());
+}
+
+TEST(RoleMachine, NothingIsLeftUnsyncedWhereNothingWasCaptured) {
+  RoleMachine machine = active({.database = false, .backend = true, .vip = false});
+  machine.step_down("operator");
+  run(machine);
+  EXPECT_FALSE(machine.left_unsynced());
+}
+
 TEST(RoleMachine, ALossOfAnotherEpochIsIgnored) {
   RoleMachine machine = active();
   machine.lost(Epoch(6), "late message");
