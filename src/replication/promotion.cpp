@@ -70,6 +70,7 @@ Result<Promotion> promote(const Context& context, std::unique_ptr<Follower> foll
   LITECLUSTER_FAULT_POINT("promote.seal");
   auto database = feeder->replica().hand_over(options.full_check, options.reader_patience);
   if (!database) return std::unexpected(database.error().within("promote"));
+  LITECLUSTER_FAULT_POINT("promote.handed_over");
   std::error_code ignored;
   std::filesystem::remove(position_path, ignored);
   return Promotion{.fence = std::move(*fence), .database = std::move(*database)};

@@ -7,6 +7,7 @@
 #include "replication/promotion.hpp"
 #include "replication/session_options.hpp"
 #include "standby_fixture.hpp"
+#include "support/child_process.hpp"
 
 namespace litecluster::replication {
 namespace {
@@ -164,6 +165,59 @@ TEST_F(Scenario, PromotionMayBeTriedAgainAndLeavesAStandbyWhenItFails) {
   ASSERT_OK(promoted);
   EXPECT_EQ(promoted->database.epoch, Epoch(10));
   EXPECT_EQ(promoted->database.position.txid, next.txid.next());
+}
+
+// Run by the test below in a process of its own, which a fault point may kill: server, bucket and replica are
+// in the environment.
+TEST(PromotionChild, DISABLED_Promotes) {
+  const char* const url = std::getenv("LITECLUSTER_TEST_URL");
+  const char* const replica = std::getenv("LITECLUSTER_TEST_REPLICA");
+  ASSERT_TRUE(url != nullptr && replica != nullptr);
+  auto connection = nats::Connection::connect(soon(), litecluster::test::client_options({url}));
+  ASSERT_OK(connection);
+  auto store = nats::create_object_store(soon(), nats::JetStream(*connection), "app-wal");
+  ASSERT_OK(store);
+  const auto bucket = log::make_nats_object_bucket(std::move(*store));
+  FollowerOptions options;
+  options.replica.path = replica;
+  auto follower = Follower::start(std::move(options), *bucket);
+  ASSERT_OK(follower);
+  EXPECT_OK(
+      promote(soon(), std::move(*follower), *bucket, {.author = {Epoch(0), "node-2", "incarnation-2"}}));
+}
+
+TEST_F(Scenario, APromotionKilledBetweenAnyTwoOfItsStepsLeavesAReplica) {
+#if !defined(LITECLUSTER_FAULT_POINTS)
+  GTEST_SKIP() << "built without fault points";
+#endif
+  using litecluster::test::ChildProcess;
+  const auto promote_in_a_child = [&](const std::string& fault) {
+    ::setenv("LITECLUSTER_TEST_URL", options().urls.front().c_str(), 1);
+    ::setenv("LITECLUSTER_TEST_REPLICA", path_.c_str(), 1);
+    ::setenv("LITECLUSTER_FAULT", fault.c_str(), 1);
+    ChildProcess child = ChildProcess::execute(
+        {"/proc/self/exe", "--gtest_filter=PromotionChild.*", "--gtest_also_run_disabled_tests"});
+    ::unsetenv("LITECLUSTER_FAULT");
+    return child.wait();
+  };
+  const auto changes = publish_many(6);
+  start_follower();
+  ASSERT_TRUE(reaches(changes.back().txid));
+  for (const char* point : {"promote.fence", "object.chunk_sent", "promote.fenced", "replica.record.written",
+                            "promote.seal", "promote.handed_over"}) {
+    follower_.reset();
+    ASSERT_EQ(promote_in_a_child(std::string(point) + "=kill"), "signal 9") << point;
+    const auto view = log::read_log(soon(), *bucket_);
+    ASSERT_OK(view);
+    EXPECT_TRUE(view->gaps(Txid(0)).empty()) << point;
+    start_follower();
+    ASSERT_TRUE(reaches(view->end().txid)) << point << ": " << problem();
+    const auto feeder = follower_->stop();
+    EXPECT_EQ(*feeder->replica().scan(), changes.back().checksum) << point << ": a fence changes nothing";
+  }
+  follower_.reset();
+  EXPECT_EQ(promote_in_a_child(""), "0");
+  EXPECT_FALSE(std::filesystem::exists(path_.string() + "-position"));
 }
 
 TEST_F(Scenario, Scenario11RetentionRemovesWhatAStandbyIsAboutToRead) {
