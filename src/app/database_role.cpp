@@ -114,9 +114,7 @@ Status DatabaseRole::start_follower() {
   replication::FollowerOptions options;
   options.replica.path = options_.sqlite.replica;
   options.scrub_interval = options_.sqlite.scrub_interval;
-  options.on_applied = [this](const db::ReplicaPosition& position) {
-    if (options_.on_position) options_.on_position({position.txid, position.checksum});
-  };
+  options.on_applied = options_.on_position;
   auto follower = replication::Follower::start(std::move(options), bucket_);
   if (!follower) return std::unexpected(follower.error());
   const base::MutexLock lock(mutex_);

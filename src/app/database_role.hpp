@@ -41,7 +41,7 @@ struct DatabaseRoleOptions {
   std::string node;
   std::string incarnation;
   /// Told of each applied position, from a thread of the follower.
-  std::function<void(Position)> on_position;
+  std::function<void(const db::ReplicaPosition&)> on_position;
   /// Publishing ended for good (deposed, database replaced); from a thread of the publisher.
   std::function<void(const Error&)> on_fatal;
 };

@@ -128,6 +128,9 @@ Status App::Impl::open_database(const Context& context) {
   if (!opened) return std::unexpected(opened.error());
   log_ = std::make_shared<log::OpenedBucket>(std::move(*opened));
   if (auto checked = check_bucket(context, remembered.has_value()); !checked) return checked;
+  auto beacon = replication::PositionBeacon::start(connection_, options_.cluster, options_.node);
+  if (!beacon) return std::unexpected(beacon.error());
+  beacon_ = std::move(*beacon);
   // Whoever uses the database keeps its bucket as well.
   struct WithBucket {
     std::shared_ptr<log::OpenedBucket> log;
@@ -139,7 +142,8 @@ Status App::Impl::open_database(const Context& context) {
                                 .node = options_.node,
                                 .incarnation = incarnation_text(guard),
                                 .on_position =
-                                    [this](Position position) {
+                                    [this, beacon = beacon_](const db::ReplicaPosition& position) {
+                                      beacon->moved(position);
                                       if (const auto lease = lease_store()) {
                                         lease->position_changed(position.txid);
                                       }
@@ -452,6 +456,9 @@ void App::Impl::tick() {
     if (position) {
       members_->set_position(position);
       lease_->position_changed(position->txid);
+      beacon_->report({.position = {position->txid, position->checksum, database_->log_epoch()},
+                       .lag = database_->lag(),
+                       .problem = database_->problem()});
     }
     lease_->log_epoch_seen(database_->log_epoch());
     if (base::system_clock().boot_time() - bucket_checked_ >= bucket_check_interval) {
@@ -537,6 +544,7 @@ void App::Impl::stop_everything() {
   vip_.reset();
   backend_.reset();
   database_.reset();
+  beacon_.reset();
   log_.reset();
   connection_.reset();
   hooks_.reset();
@@ -587,11 +595,14 @@ Status App::Impl::step_down(const Context& context, std::string_view successor) 
   machine_.step_down("asked to");
   cancel_obsolete_step();
   changed_.notify_all();
-  while (machine_.epoch() == epoch && machine_.stage() != app::Stage::stopped) {
+  // What comes after the release is not waited for: to follow a long log may take seconds.
+  while (machine_.epoch() == epoch && machine_.lease_held() && machine_.stage() != app::Stage::stopped) {
     if (auto status = context.status("step down"); !status) return status;
     changed_.wait_for(lock, context.remaining(std::chrono::seconds(1)));
   }
-  return {};
+  if (!machine_.left_unsynced()) return {};
+  return failure(ErrorCode::unavailable, "step down", options_.node,
+                 "it does not lead any more, but its last commits may not be in the log; they are kept here");
 }
 
 bool App::Impl::is_leader() const {

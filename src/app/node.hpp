@@ -30,6 +30,7 @@
 #include "log/open_bucket.hpp"
 #include "membership/service.hpp"
 #include "nats/connection.hpp"
+#include "replication/position_beacon.hpp"
 #include "vip/virtual_address.hpp"
 
 namespace litecluster {
@@ -107,6 +108,7 @@ class App::Impl {
   std::unique_ptr<app::HealthProber> prober_;
   std::shared_ptr<nats::Connection> connection_;  // coordination
   std::shared_ptr<log::OpenedBucket> log_;        // a connection of its own: bulk does not delay renewals
+  std::shared_ptr<replication::PositionBeacon> beacon_;
   std::shared_ptr<app::DatabaseRole> database_;
   app::BackendSetup backend_;
   std::unique_ptr<vip::VirtualAddress> vip_;

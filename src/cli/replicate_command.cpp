@@ -204,6 +204,7 @@ Status follow(const Context& context, const daemon::Config& config) {
   if (!beacon) return std::unexpected(beacon.error());
   replication::FollowerOptions options;
   options.replica.path = config.app.sqlite->path;
+  options.scrub_interval = config.app.sqlite->scrub_interval;
   options.on_applied = [&](const db::ReplicaPosition& position) { (*beacon)->moved(position); };
   const auto follower = start_patiently(context, options, *opened->bucket);
   if (context.done()) return {};

@@ -9,6 +9,7 @@ import signal
 import time
 
 from cluster import Client, NatsServers, Node, entries_in, litecluster, longest_silence, scratch, wait_until
+from follow_test import Listener
 from history import served_since, settle
 
 
@@ -74,6 +75,18 @@ def check_nothing_is_lost(nodes, clients):
     return len(acknowledged), len(lost)
 
 
+def check_positions_are_told(nats, nodes):
+    """Whoever listens hears where each node is."""
+    listener, missing = Listener(nats.ports[0], "test.position.*"), {node.name for node in nodes}
+    deadline = time.monotonic() + 30
+    while missing and time.monotonic() < deadline:
+        subject, heard = listener.next()
+        assert subject == f"test.position.{heard['node']}", (subject, heard)
+        if int(heard["txid"], 16) > 0 and heard["lag_txids"] is not None and heard["problem"] is None:
+            missing.discard(heard["node"])
+    assert not missing, f"nothing was heard of {missing}"
+
+
 def main():
     with scratch() as directory:
         nats = NatsServers(directory).start()
@@ -87,6 +100,7 @@ def main():
                 client.start()
             wait_until(lambda: served_since(clients, 0), 30, "the first answer")
             settle(nodes)
+            check_positions_are_told(nats, nodes)
 
             _, silence = hand_over(nodes, nats, clients)
             print(f"step-down: nobody served for {1000 * silence:.0f} ms")
