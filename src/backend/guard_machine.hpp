@@ -35,7 +35,7 @@ struct GuardConfig {
   base::Duration restart_delay = std::chrono::milliseconds(200);  ///< from the second restart in a row on
   base::Duration restart_delay_max = std::chrono::seconds(10);
   /// An agent whose heartbeat was still seen so long after its start was well: its successor starts at once.
-  base::Duration calm_after = std::chrono::seconds(5);
+  base::Duration calm_after = std::chrono::seconds(1);
   /// An agent that ends with one of these (or 0) is not started again; the guard ends with the same. 2 is a
   /// wrong configuration, 3 a conflict with another node: starting again would not help.
   std::array<int, 2> exit_statuses_final{2, 3};

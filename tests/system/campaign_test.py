@@ -95,11 +95,14 @@ class Cluster:
         for own_disk in self.disks:
             own_disk.close()
 
+    def leader(self):
+        return next((node for node in self.nodes if node.is_active()), None)
+
     def wait_for_successor(self, old, seconds=60):
         return wait_until(lambda: next((node for node in self.nodes if node is not old and node.is_active()), None),
                           seconds, "another node leads")
 
-    def wait_served(self, since, seconds=60):
+    def wait_served(self, since, seconds=120):
         wait_until(lambda: served_since(self.clients, since), seconds, "clients are served again")
 
     def server_of(self, node):

@@ -113,7 +113,7 @@ TEST_F(GuardMachineTest, StartsACrashedAgentAtOnceAndThenWithBackOff) {
   EXPECT_EQ(number(GuardAct::start_agent), 3);
   heartbeat_ = at(7s);
   take(machine_.agent_exited(killed, view(7s)));
-  EXPECT_EQ(number(GuardAct::start_agent), 4) << "it had been well for five seconds";
+  EXPECT_EQ(number(GuardAct::start_agent), 4) << "it had been well for long enough";
 }
 
 TEST_F(GuardMachineTest, BacksOffFromAnAgentThatLivedLongAndWasNeverWell) {
