@@ -50,7 +50,7 @@ struct DatabaseOptions {
   /// Only done when the WAL has checkpoint.frames_urgent frames.
   std::chrono::milliseconds reader_patience{10};
   /// One capture ends at the first commit at or above so many bytes of WAL; the rest is the next capture.
-  std::uint64_t capture_bytes_max = std::uint64_t{64} << 20U;
+  std::uint64_t capture_bytes_max = std::uint64_t{8} << 20U;
   /// Captures of at most so many bytes of WAL are held in memory, larger ones are read while encoded.
   std::uint64_t capture_memory_max = std::uint64_t{16} << 20U;
   /// The slow poll of wait_for_change(), a safety net below inotify.

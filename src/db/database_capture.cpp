@@ -338,7 +338,11 @@ Result<OpenedSnapshot> Database::Implementation::open_snapshot() {
   auto captured = capture_through((*view)->state().header, true);
   if (!captured) return std::unexpected(captured.error());
   const CapturePoint& last = state_->last();
-  if (last.page_count != (*view)->page_count()) {
+  const WalIndexHeader& seen = (*view)->state().header;
+  const bool whole =
+      seen.frame_max == 0 || (salts_of(seen) == position_.salts &&
+                              seen.frame_max == wal::frames_before(position_.offset, page_size_));
+  if (!whole || last.page_count != (*view)->page_count()) {
     if (*captured) waiting_.push_back(std::move(**captured));
     publish_position();
     return failure(ErrorCode::failed_precondition, "open snapshot", options_.path.string(),

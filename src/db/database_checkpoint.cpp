@@ -51,7 +51,7 @@ Result<bool> Database::Implementation::drain(CheckpointReport& report) {
     bytes += (*captured)->size_bytes();
     const bool large = (*captured)->size_bytes() > options_.capture_memory_max;
     report.captured.push_back(std::move(**captured));
-    if (large || bytes > 2 * options_.capture_memory_max) break;
+    if (large || bytes > options_.capture_memory_max) break;
   }
   report.obstacle = "more was committed than can be held in memory: publish it first";
   return false;

@@ -86,14 +86,28 @@ Result<Appender::Outcome> Appender::try_append(const Context& context, const Pay
   }
   const auto object = describe(payload, checksum);
   if (!object) return std::unexpected(object.error());
+  if (unresolved_) {
+    const auto digest = payload.digest();
+    if (!digest) return std::unexpected(digest.error());
+    if (*unresolved_ != *digest) {
+      return failure(ErrorCode::failed_precondition, operation, to_string(object->name),
+                     "an earlier attempt with other bytes may still be stored; it has to be repeated first");
+    }
+  }
+  auto outcome = put(context, *object, payload);
+  if (outcome) return outcome;
+  if (auto noted = note_unresolved(payload); !noted) return std::unexpected(noted.error());
+  return outcome;
+}
+
+/// What was sent without being known to be stored, or not. What goes well at once is not hashed a second
+/// time.
+Status Appender::note_unresolved(const Payload& payload) {
+  if (unresolved_) return {};
   const auto digest = payload.digest();
   if (!digest) return std::unexpected(digest.error());
-  if (unresolved_ && *unresolved_ != *digest) {
-    return failure(ErrorCode::failed_precondition, operation, to_string(object->name),
-                   "an earlier attempt with other bytes may still be stored; it has to be repeated first");
-  }
   unresolved_ = *digest;
-  return put(context, *object, payload);
+  return {};
 }
 
 Result<Appender::Outcome> Appender::put(const Context& context, const NewObject& object,
@@ -110,6 +124,7 @@ Result<Appender::Outcome> Appender::put(const Context& context, const NewObject&
       if (taken.error().code() == ErrorCode::not_found) continue;
       return std::unexpected(taken.error());
     }
+    if (auto noted = note_unresolved(payload); !noted) return std::unexpected(noted.error());
     if (is_ours(*taken, *unresolved_)) return settle(context, std::move(*taken));
     if (!is_behind_fence(*taken)) return Taken{std::move(*taken)};
     base::log_warning("removing a stale object from the log",

@@ -85,6 +85,7 @@ class Appender {
   [[nodiscard]] Result<Outcome> try_append(const Context& context, const Payload& payload,
                                            std::optional<Checksum> checksum);
   [[nodiscard]] Result<Outcome> put(const Context& context, const NewObject& object, const Payload& payload);
+  [[nodiscard]] Status note_unresolved(const Payload& payload);
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
   [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
   [[nodiscard]] bool is_behind_fence(const Object& object) const;

@@ -8,7 +8,8 @@ namespace litecluster::replication {
 
 namespace {
 
-constexpr std::uint64_t memory_max = std::uint64_t{8} << 20U;
+// A backlog comes in captures of some 8 MiB; what is much larger is one transaction.
+constexpr std::uint64_t memory_max = std::uint64_t{16} << 20U;
 
 }  // namespace
 

@@ -12,7 +12,7 @@
 
 namespace litecluster::replication {
 
-/// Encodes it: into memory, or into a spool file in `spool_directory` when its pages exceed 8 MiB.
+/// Encodes it: into memory, or into a spool file in `spool_directory` when its pages exceed 16 MiB.
 [[nodiscard]] Result<log::Payload> encode_payload(const db::CapturedTransaction& captured,
                                                   ltx::Encoder& encoder,
                                                   const std::filesystem::path& spool_directory,

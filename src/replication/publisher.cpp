@@ -220,9 +220,9 @@ class PublisherImplementation final : public Publisher {
       due = batcher_.capture_due(now) || !requests.empty();
     }
     if (due) {
-      const auto complete = capture_all();
+      const auto complete = requests.empty() ? capture_next() : capture_all();
       if (!complete) return std::unexpected(complete.error());
-      if (*complete) {
+      if (*complete && !requests.empty()) {
         for (const auto& request : requests) {
           if (auto served = serve(*request); !served) return std::unexpected(served.error());
         }
@@ -257,23 +257,37 @@ class PublisherImplementation final : public Publisher {
     return waiting;
   }
 
+  // Captures what one TXID may hold; the rest stays in the WAL until that is under way, which needs neither
+  // memory nor a spool. False when there is no room for it.
+  Result<bool> capture_next() {
+    if (!has_room()) return false;
+    const auto produced = capture_one();
+    if (!produced) return std::unexpected(produced.error());
+    return true;
+  }
+
   // Captures to the end of what is committed when this is called; false when the outbox is full before.
   Result<bool> capture_all() {
-    bool produced = false;
     while (has_room()) {
-      auto captured = database_->capture();
-      if (!captured) return std::unexpected(captured.error());
-      if (!*captured) {
-        const base::MutexLock lock(mutex_);
-        // store() has told the batcher of what was produced.
-        if (!produced) batcher_.captured(base::system_clock().boot_time(), false);
-        return true;
-      }
-      captured_.push_back(std::move(**captured));
-      if (auto stored = store_captured(); !stored) return std::unexpected(stored.error());
-      produced = true;
+      const auto produced = capture_one();
+      if (!produced) return std::unexpected(produced.error());
+      if (!*produced) return true;
     }
     return false;
+  }
+
+  // False when there was nothing to capture.
+  Result<bool> capture_one() {
+    auto captured = database_->capture();
+    if (!captured) return std::unexpected(captured.error());
+    if (!*captured) {
+      const base::MutexLock lock(mutex_);
+      batcher_.captured(base::system_clock().boot_time(), false);
+      return false;
+    }
+    captured_.push_back(std::move(**captured));
+    if (auto stored = store_captured(); !stored) return std::unexpected(stored.error());
+    return true;
   }
 
   bool has_room() const {
