@@ -1,4 +1,5 @@
-// Commands that talk to a cluster: status, members, stepdown.
+// Commands that talk to a cluster: status, members, stepdown. With --socket, status and stepdown ask the node
+// of this machine that has that control socket, and need no NATS.
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
+#include "daemon/control_socket.hpp"
 #include "daemon/signal_context.hpp"
 #include "daemon/status_text.hpp"
 #include "election/record.hpp"
@@ -29,6 +31,7 @@ using nlohmann::json;
 struct Arguments {
   ConfigFlags flags;
   std::string successor;
+  std::string socket;
   bool watch = false;
 };
 
@@ -81,6 +84,14 @@ class Cluster {
   nats::KeyValue bucket_;
 };
 
+Result<json> ask_socket(const Context& context, const std::string& path, const json& request) {
+  const auto answer = daemon::control_request(context, path, request.dump());
+  if (!answer) return std::unexpected(answer.error());
+  json parsed = json::parse(*answer, nullptr, false);
+  if (!parsed.is_object()) return failure(ErrorCode::corrupt, "ask", path, "the answer is no JSON object");
+  return parsed;
+}
+
 std::string lag_text(const json& status) {
   const json& lag = status["lag"];
   if (!lag.is_object() || !lag["txids"].is_number()) return "unknown";
@@ -117,10 +128,14 @@ std::string work_text(const json& status) {
                      lag_text(status));
 }
 
+void print_node(const std::string& node, const json& status) {
+  fmt::print("{:<16} {:<10} {}  {}\n", node, text_or(status, "stage", "?"), work_text(status),
+             checks_text(status));
+}
+
 void print_node(const Member& member, const Result<json>& status) {
   if (status) {
-    fmt::print("{:<16} {:<10} {}  {}\n", member.id.node, text_or(*status, "stage", "?"), work_text(*status),
-               checks_text(*status));
+    print_node(member.id.node, *status);
   } else {
     // A crash, or a program that uses the library and answers no commands: `members` tells which.
     fmt::print("{:<16} {:<10} was {}, {}{}; {}\n", member.id.node, "silent", to_string(member.role),
@@ -130,7 +145,25 @@ void print_node(const Member& member, const Result<json>& status) {
   }
 }
 
+Status local_status(const CommandLine& line, const Arguments& arguments) {
+  const Context context = daemon::context_until_signal();
+  do {
+    const auto answer =
+        ask_socket(context.with_timeout(std::chrono::seconds(5)), arguments.socket, {{"verb", "status"}});
+    if (!answer) return std::unexpected(answer.error());
+    if (arguments.watch && !line.common.json && ::isatty(STDOUT_FILENO) == 1) fmt::print("\x1b[H\x1b[2J");
+    if (line.common.json) {
+      fmt::print("{}\n", json::array({*answer}).dump());
+    } else {
+      print_node(text_or(*answer, "node", "?"), *answer);
+    }
+    std::fflush(stdout);
+  } while (arguments.watch && !context.wait_for(std::chrono::seconds(1)));
+  return {};
+}
+
 Status status(CommandLine& line, const Arguments& arguments) {
+  if (!arguments.socket.empty()) return local_status(line, arguments);
   const Context context = daemon::context_until_signal();
   const auto cluster = Cluster::open(context, arguments);
   if (!cluster) return std::unexpected(cluster.error());
@@ -190,7 +223,36 @@ Status members(CommandLine& line, const Arguments& arguments) {
   return {};
 }
 
+// What a node answered to an order to step down from `epoch` (0: unknown).
+Status tell_outcome(const CommandLine& line, const json& answer, const std::string& node,
+                    std::uint64_t epoch) {
+  if (!answer.value("ok", false)) {
+    const std::string code = text_or(answer, "code", "");
+    const ErrorCode known = code == to_string(ErrorCode::not_found)     ? ErrorCode::not_found
+                            : code == to_string(ErrorCode::unavailable) ? ErrorCode::unavailable
+                                                                        : ErrorCode::not_leader;
+    return failure(known, "step down", node, text_or(answer, "message", "refused"));
+  }
+  if (line.common.json) {
+    fmt::print("{}\n", json{{"ok", true}, {"node", node}, {"epoch", epoch}}.dump());
+  } else {
+    fmt::print("{} stepped down from epoch {}\n", node, epoch);
+  }
+  return {};
+}
+
+Status local_step_down(const CommandLine& line, const Arguments& arguments) {
+  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
+  const auto before = ask_socket(context, arguments.socket, {{"verb", "status"}});
+  if (!before) return std::unexpected(before.error());
+  const auto answer =
+      ask_socket(context, arguments.socket, {{"verb", "stepdown"}, {"to", arguments.successor}});
+  if (!answer) return std::unexpected(answer.error());
+  return tell_outcome(line, *answer, text_or(*before, "node", "?"), before->value("epoch", std::uint64_t{0}));
+}
+
 Status step_down(const CommandLine& line, const Arguments& arguments) {
+  if (!arguments.socket.empty()) return local_step_down(line, arguments);
   const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
   const auto cluster = Cluster::open(context, arguments);
   if (!cluster) return std::unexpected(cluster.error());
@@ -202,19 +264,7 @@ Status step_down(const CommandLine& line, const Arguments& arguments) {
   const auto answer =
       cluster->ask(context, leader->node, {{"verb", "stepdown"}, {"to", arguments.successor}});
   if (!answer) return std::unexpected(answer.error());
-  if (!answer->value("ok", false)) {
-    const std::string code = text_or(*answer, "code", "");
-    const ErrorCode known = code == to_string(ErrorCode::not_found)     ? ErrorCode::not_found
-                            : code == to_string(ErrorCode::unavailable) ? ErrorCode::unavailable
-                                                                        : ErrorCode::not_leader;
-    return failure(known, "step down", leader->node, text_or(*answer, "message", "refused"));
-  }
-  if (line.common.json) {
-    fmt::print("{}\n", json{{"ok", true}, {"node", leader->node}, {"epoch", leader->epoch.value()}}.dump());
-  } else {
-    fmt::print("{} stepped down from epoch {}\n", leader->node, leader->epoch.value());
-  }
-  return {};
+  return tell_outcome(line, *answer, leader->node, leader->epoch.value());
 }
 
 bool concerns_connection(std::string_view key) {
@@ -229,6 +279,7 @@ void add_cluster_commands(CommandLine& line) {
   add_config_flags(*show, arguments->flags, "Connection", concerns_connection);
   show->add_flag("--json", line.common.json, "print JSON");
   show->add_flag("--watch", arguments->watch, "again every second");
+  show->add_option("--socket", arguments->socket, "ask only the node with this control socket, without NATS");
   show->callback([&line, arguments] {
     if (const auto done = status(line, *arguments); !done) report(line, done.error());
   });
@@ -244,6 +295,8 @@ void add_cluster_commands(CommandLine& line) {
   add_config_flags(*down, arguments->flags, "Connection", concerns_connection);
   down->add_flag("--json", line.common.json, "print JSON");
   down->add_option("--to", arguments->successor, "the node that shall follow");
+  down->add_option("--socket", arguments->socket,
+                   "ask the node with this control socket, without NATS; it has to lead");
   down->callback([&line, arguments] {
     if (const auto done = step_down(line, *arguments); !done) report(line, done.error());
   });

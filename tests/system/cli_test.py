@@ -112,6 +112,17 @@ def check_cluster(directory):
         told = json.loads(litecluster("stepdown", "--to", other.name, "--json", environment=environment).stdout)
         assert told["ok"] and told["node"] == leader.name
         wait_until(other.is_active, 30, "the named one leads")
+        # The same by the control socket of one node, which needs no NATS.
+        sockets = {node: node.directory / f"litecluster-{node.name}.sock" for node in nodes}
+        told = json.loads(litecluster("status", "--socket", sockets[other], "--json").stdout)
+        assert [entry["stage"] for entry in told] == ["active"], told
+        wait_until(lambda: re.search(rf"^{leader.name} +standby ", litecluster("status", "--socket", sockets[leader]).stdout),
+                   30, "the former leader follows")
+        fails(3, "stepdown", "--socket", sockets[leader], says="leads")
+        fails(3, "status", "--socket", directory / "none.sock")
+        wait_until(lambda: litecluster("stepdown", "--socket", sockets[other], "--to", leader.name,
+                                       check=False).returncode == 0, 30, "it hands over")
+        wait_until(leader.is_active, 30, "the first one leads again")
         fails(3, "kv", "get", *common, "no/such/key")
         litecluster("kv", "put", *common, "key", "1")
         fails(3, "kv", "create", *common, "key", "2")
