@@ -25,14 +25,14 @@ import disk
 import network
 from cluster import NATS_SERVER, PROGRAM, NatsServers, Node, scratch, wait_until
 from faults import (KINDS, NEED_CLOCKS, NEED_DISKS, NEED_SOUND_NATS, PLANNED, USUAL, everything_of, send)
-from history import (Client, Judgement, StandbyReader, check_copies, served_since, settle, silence, start_watched,
+from history import (Client, Judgement, LossWatch, StandbyReader, check_copies, served_since, settle, silence, start_watched,
                      stop_watching)
 
 NODES = 3
 STOP_ASKED = []  # filled by a signal
 # So short that a campaign of an hour gets through all of it.
 LOG_OPTIONS = ["--sqlite-retention", "60s", "--sqlite-snapshot-interval", "20s", "--sqlite-compaction-levels",
-               "1=2s,2=10s", "--sqlite-scrub-interval", "1s"]
+               "1=2s,2=10s", "--sqlite-scrub-interval", "1s", "--sqlite-min-sync-interval", "50ms"]
 
 
 class Cluster:
@@ -49,6 +49,7 @@ class Cluster:
         self.nodes = [self._node(number, lease_ms) for number in range(NODES)]
         self.clients = [Client(number, self.nodes, pause) for number in range(4)]
         self.readers = [StandbyReader(node) for node in self.nodes]
+        self.losses = LossWatch(self.nodes)
         self.faults, self.pauses, self.asking = [], [], []
 
     def _node(self, number, lease_ms):
@@ -82,10 +83,10 @@ class Cluster:
         return settle(self.present(), 120)
 
     def start(self):
-        start_watched(self.nodes, self.clients + self.readers, self.clients, 120)
+        start_watched(self.nodes, [*self.clients, *self.readers, self.losses], self.clients, 120)
 
     def stop(self):
-        stop_watching(self.clients + self.readers, self.asking)
+        stop_watching([*self.clients, *self.readers, self.losses], self.asking)
         for node in self.nodes:
             send(everything_of(node) if node.process.running() else [], signal.SIGCONT)
             node.process.kill()
@@ -211,12 +212,13 @@ def judge(cluster, arguments, times):
         cluster.bring_back()
     leader = cluster.settle()
     rows = check_copies(cluster.nodes, leader, cluster.nats.url, cluster.directory)
-    judgement = Judgement(cluster.nodes, leader, cluster.clients, cluster.readers, cluster.faults, cluster.pauses)
+    judgement = Judgement(cluster.nodes, leader, cluster.clients, cluster.readers, cluster.faults, cluster.pauses,
+                          cluster.losses.moments)
     summary = (
         f"{sum(map(len, times.values()))} faults (seed {arguments.seed}, lease {arguments.lease} ms), "
         f"{len(judgement.acknowledged)} acknowledged writes, {rows} rows, {len(judgement.lost)} never replicated and "
         f"kept aside in {sum(len(node.diverged()) for node in cluster.nodes)} directories, {judgement.after_pause} "
-        f"answered by a leader right after a pause of the whole, "
+        f"answered by a leader right after a pause of the whole, {len(judgement.unasked)} terms lost without a fault, "
         f"{sum(len(client.reads) for client in cluster.clients)} reads on leaders, "
         f"{sum(reader.reads for reader in cluster.readers)} on standbys; {len(judgement.violations)} violations")
     print(table_of(times), summary, sep="\n\n")

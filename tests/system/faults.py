@@ -417,7 +417,7 @@ def steady(_cluster, old):
     assert status and status["stage"] == "active" and status["epoch"] == epoch, f"the leader changed: {status}"
 
 
-# Without guard_stopped: a guard that stands still cannot end a backend, whatever its agent finds out meanwhile.
+# Without guard_stopped: when guard and agent both stand still, nobody can end the backend.
 OVERLAPPING = [all_stopped, agent_stopped, backend_stopped, nats_server_stopped, partition,
                partition_outgoing, partition_incoming, nats_server_isolated, link_slow, link_lossy,
                nats_without_majority, disk_full, standby_disk_full]

@@ -26,10 +26,14 @@ from cluster import litecluster, wait_until
 AFTER_PAUSE_SECONDS = 1.0
 # How long a commit may take into the log on a busy machine: what was acknowledged so long before a fault can be lost.
 SHIPPING_SECONDS = 1.0
+LONG_TEXTS = 150
+# How long NATS may have taken no commits before a node loses its term to that.
+STALL_SECONDS = 10.0
 
 
 class Client(threading.Thread):
-    """Writes numbered texts to whoever serves and sometimes reads back; remembers every answer."""
+    """Writes numbered texts to whoever serves and sometimes reads back; remembers every answer. The first texts are long
+    enough to make a database of some hundred pages."""
 
     def __init__(self, number, nodes, pause=0.01, connect_timeout=0.3, answer_timeout=1.0):
         super().__init__(daemon=True)
@@ -44,6 +48,8 @@ class Client(threading.Thread):
         target, connection, sequence = self.number % len(self.nodes), None, 0
         while not self.stopping.is_set():
             node, text, written = self.nodes[target], f"c{self.number}-{sequence}", False
+            if sequence < LONG_TEXTS:
+                text += "." * 1500
             try:
                 if connection is None:
                     connection = http.client.HTTPConnection(node.address, node.port, timeout=self.connect_timeout)
@@ -145,13 +151,37 @@ def served_since(clients, moment):
     return any(client.acknowledged and client.acknowledged[-1][2] > moment for client in clients)
 
 
+class LossWatch(threading.Thread):
+    """Notes when a node says that it lost its term unasked: NATS was too slow to renew the lease, or to take commits, as
+    it is for seconds when its servers elect, or a machine has more to do than it can. What had not been shipped then
+    diverges as after any fault."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.logs, self.stopping = {node.log: 0 for node in nodes}, threading.Event()
+        self.moments = []
+
+    def run(self):
+        while not self.stopping.wait(0.1):
+            for log, offset in self.logs.items():
+                with contextlib.suppress(OSError), open(log, "rb") as file:
+                    file.seek(offset)
+                    lines = file.read().splitlines(keepends=True)
+                    whole = [line for line in lines if line.endswith(b"\n")]
+                    self.logs[log] = offset + sum(map(len, whole))
+                    self.moments += [time.monotonic() for line in whole
+                                     if b'"term lost"' in line and b'"given back"' not in line]
+
+
 class Judgement:
     """The final states of all nodes, against what clients and readers saw."""
 
-    def __init__(self, nodes, leader, clients, readers, faults, pauses=()):
+    def __init__(self, nodes, leader, clients, readers, faults, pauses=(), losses=()):
         """`faults`: (begin, end) of everything unplanned; `pauses`: (node name, moment) at which a node that had been
-        stopped as a whole went on."""
-        self.clients, self.readers, self.faults, self.pauses = clients, readers, sorted(faults), list(pauses)
+        stopped as a whole went on; `losses`: moments at which a node lost its term unasked."""
+        self.clients, self.readers, self.pauses = clients, readers, list(pauses)
+        self.unasked = [moment for moment in losses if not any(begin <= moment <= end for begin, end in faults)]
+        self.faults = sorted([*faults, *((moment - STALL_SECONDS, moment) for moment in self.unasked)])
         self.final = rows_of(leader.database)
         # Only what differs: each of these is a whole database.
         self.aside = {node.name: [self._beside_final(path / node.database.name) for path in node.diverged()
