@@ -19,6 +19,8 @@ struct RingNodeOptions {
   base::Duration heartbeat = std::chrono::milliseconds(300);
   std::function<Status(Context&, std::span<const Partition>)> on_own{};
   std::function<Status(Context&, std::span<const Partition>)> on_release{};
+  /// Called when the node lost its lease and with it everything that it owned.
+  std::function<void()> on_lapse{};
   RingHandler handler{};
 };
 
@@ -51,6 +53,11 @@ class RingNode {
     if (!service) return std::unexpected(service.error());
     node->service_ = std::move(*service);
     if (options.handler) node->service_->ring().serve(std::move(options.handler));
+    if (options.on_lapse) {
+      node->members_->add_listener([lapsed = options.on_lapse](const membership::ServiceEvent& event) {
+        if (std::holds_alternative<membership::LifeOver>(event)) lapsed();
+      });
+    }
     node->members_->start();
     return node;
   }

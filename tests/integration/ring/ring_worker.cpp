@@ -1,13 +1,16 @@
 // A node of a ring as a process of its own, for processes_test.cpp: ring_worker URL NODE PARTITIONS
-// HEARTBEAT_MS LOG. Each line of the log is an event, a partition and the time in nanoseconds of boot time,
-// which all processes of the machine share. SIGTERM makes it leave; its death follows its parent's.
+// HEARTBEAT_MS LOG. Each line of the log is an event (own, release; lapse with partition 0), a partition and
+// the time in nanoseconds of boot time, which all processes of the machine share. SIGTERM makes it leave; its
+// death follows its parent's.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <string>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -45,8 +48,8 @@ int run(char** arguments) {
        .partitions = static_cast<std::uint32_t>(std::stoul(arguments[3])),
        .heartbeat = std::chrono::milliseconds(std::stoul(arguments[4])),
        .on_own = [&](Context&, std::span<const Partition> own) { return journal.write("own", own); },
-       .on_release = [&](Context&,
-                         std::span<const Partition> own) { return journal.write("release", own); }});
+       .on_release = [&](Context&, std::span<const Partition> own) { return journal.write("release", own); },
+       .on_lapse = [&] { std::ignore = journal.write("lapse", std::array{Partition(0)}); }});
   if (!node) return 1;
   while (stop_requested == 0) ::usleep(5000);
   return (*node)->leave() ? 0 : 2;

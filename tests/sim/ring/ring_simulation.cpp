@@ -160,6 +160,7 @@ class Simulation {
   // The server.
   void arrive(Event& event);
   void check_assignment(const Assignment& before, const Assignment& after);
+  static void swap_targets(std::shared_ptr<const Assignment>& assignment);
   void tell_watchers(int key, const Value& value);
 
   // A node.
@@ -337,6 +338,7 @@ void Simulation::arrive(Event& event) {
       event.value.revision = Revision(++revision_);
       event.value.written_at = membership::ServerTime(Duration(now_));
       if (event.value.assignment) {
+        if (config_.planted == PlantedBug::needless_moves) swap_targets(event.value.assignment);
         static const Assignment nothing;
         const Assignment& before = versions.empty() ? nothing : *versions.back().assignment;
         check_assignment(before, *event.value.assignment);
@@ -355,6 +357,16 @@ void Simulation::arrive(Event& event) {
   if (!quiet_ && (event.repeated || random_.chance(loss_))) return;
   event.kind = EventKind::reply;
   schedule(now_ + delay(), std::move(event));
+}
+
+// Still balanced, but two pairs of partitions change hands that need not.
+void Simulation::swap_targets(std::shared_ptr<const Assignment>& assignment) {
+  auto changed = std::make_shared<Assignment>(*assignment);
+  const std::size_t half = changed->slots.size() / 2;
+  for (std::size_t pair = 0; pair < 2 && half >= 2; ++pair) {
+    std::swap(changed->slots[pair].target, changed->slots[half + pair].target);
+  }
+  assignment = std::move(changed);
 }
 
 void Simulation::check_assignment(const Assignment& before, const Assignment& after) {

@@ -22,6 +22,7 @@ enum class PlantedBug {
   own_before_release,   ///< nodes take the target of a partition for its holder
   expel_without_look,   ///< a silent member's record is overwritten whatever its revision
   clocks_out_of_range,  ///< clocks differ by far more than the lease's margin
+  needless_moves,       ///< four partitions more than need be change hands
 };
 
 struct Config {
