@@ -6,6 +6,7 @@ TEST_JOBS ?= $(shell expr 2 \* $$(nproc))
 SEEDS ?= 1000000
 MINUTES ?= 10
 SECONDS_PER_TARGET ?= 60
+TARGETS ?= *
 
 .PHONY: help build test test-unit demo bench sim chaos fuzz asan tsan coverage partners \
         format format-check tidy layers install clean
@@ -16,7 +17,7 @@ help:
 	@echo "make bench     figures of docs/benchmarks.md (release build)"
 	@echo "make sim       simulators, SEEDS=$(SEEDS) (optimised build)"
 	@echo "make chaos     fault campaign over real nodes, MINUTES=$(MINUTES) (needs root)"
-	@echo "make fuzz      every fuzz target, SECONDS_PER_TARGET=$(SECONDS_PER_TARGET)"
+	@echo "make fuzz      every fuzz target, SECONDS_PER_TARGET=$(SECONDS_PER_TARGET) [TARGETS=fuzz_ltx_*]"
 	@echo "make asan|tsan tests under the sanitizers (clang)"
 	@echo "make coverage  line coverage per layer (clang)"
 	@echo "make partners  fetch the optional test partners (genuine Litestream, a current nats-server, npm clients)"
@@ -58,7 +59,7 @@ chaos: build
 fuzz:
 	@scripts/bootstrap check
 	@cmake --preset fuzz > /dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzzers
-	@scripts/fuzz $(SECONDS_PER_TARGET)
+	@set -f; scripts/fuzz $(SECONDS_PER_TARGET) $(TARGETS)
 
 asan tsan:
 	@scripts/bootstrap check

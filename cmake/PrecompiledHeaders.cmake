@@ -1,6 +1,6 @@
 # What most sources include from outside of the project, compiled once for the layers and once for the tests: a
 # third of a build from nothing. None of our own headers is in it, so that a change to one rebuilds only its users.
-# Sources include what they use all the same: scripts/tidy and the fuzz build read them without.
+# Sources include what they use all the same: scripts/tidy reads them without.
 set(litecluster_common_headers
   <algorithm> <array> <atomic> <charconv> <chrono> <condition_variable> <cstddef> <cstdint> <cstdlib> <deque> <expected>
   <filesystem> <fstream> <functional> <map> <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread>

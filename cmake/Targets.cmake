@@ -43,13 +43,13 @@ function(litecluster_add_test name)
   endif()
 endfunction()
 
-# litecluster_add_fuzzer(NAME SOURCES files... LINK targets...): corpus in fuzz/corpus/NAME.
+# litecluster_add_fuzzer(NAME SOURCES files...): corpus in fuzz/corpus/NAME.
 function(litecluster_add_fuzzer name)
-  cmake_parse_arguments(PARSE_ARGV 1 fuzzer "" "" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 fuzzer "" "" "SOURCES")
   add_executable(${name} ${fuzzer_SOURCES})
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  target_link_libraries(${name} PRIVATE ${fuzzer_LINK} litecluster_options)
+  target_link_libraries(${name} PRIVATE litecluster_parsers litecluster_options)
   if(NOT TARGET fuzzers)
     add_custom_target(fuzzers)
   endif()
