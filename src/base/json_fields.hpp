@@ -10,7 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace litecluster::membership {
+namespace litecluster::base {
 
 /// Not thread-safe. The object has to outlive it.
 class JsonFields {
@@ -30,7 +30,8 @@ class JsonFields {
     return value->get<std::uint64_t>();
   }
 
-  [[nodiscard]] std::string text(const char* name, std::size_t bytes_max) {
+  [[nodiscard]] std::string text(const char* name,
+                                 std::size_t bytes_max = std::numeric_limits<std::size_t>::max()) {
     const nlohmann::json* value = find(name);
     if (value == nullptr) return {};
     if (!value->is_string() || value->get_ref<const std::string&>().size() > bytes_max) {
@@ -64,4 +65,4 @@ class JsonFields {
   std::string reason_;
 };
 
-}  // namespace litecluster::membership
+}  // namespace litecluster::base

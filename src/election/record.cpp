@@ -1,9 +1,9 @@
 #include "election/record.hpp"
 
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "base/hex.hpp"
+#include "base/json_fields.hpp"
 #include "base/random.hpp"
 
 namespace litecluster::election {
@@ -13,21 +13,11 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t duration_max_ms = 24ULL * 60 * 60 * 1000;
+/// Of texts whose form is checked afterwards.
+constexpr std::size_t text_size_max = 64;
 
 std::unexpected<Error> corrupt(std::string reason) {
   return failure(ErrorCode::corrupt, "decode leader record", "leader", std::move(reason));
-}
-
-std::optional<std::uint64_t> number(const json& object, const char* name) {
-  const auto field = object.find(name);
-  if (field == object.end() || !field->is_number_unsigned()) return std::nullopt;
-  return field->get<std::uint64_t>();
-}
-
-const std::string* text(const json& object, const char* name) {
-  const auto field = object.find(name);
-  if (field == object.end() || !field->is_string()) return nullptr;
-  return field->get_ptr<const std::string*>();
 }
 
 }  // namespace
@@ -70,50 +60,32 @@ std::string encode_record(const LeaderRecord& record) {
 Result<LeaderRecord> decode_record(std::string_view bytes) {
   if (bytes.size() > record_size_max) return corrupt("larger than any record of ours");
   const json object = json::parse(bytes, nullptr, false);
-  if (!object.is_object()) return corrupt("not a JSON object");
+  base::JsonFields fields(object);
 
   LeaderRecord record;
-  const std::string* node = text(object, "node");
-  if (node == nullptr || node->empty() || node->size() > node_name_size_max) return corrupt("bad node");
-  record.node = *node;
-
-  const std::string* incarnation = text(object, "incarnation");
-  const auto parsed = incarnation == nullptr ? std::nullopt : parse_incarnation(*incarnation);
-  if (!parsed) return corrupt("bad incarnation");
-  record.incarnation = *parsed;
-
-  const std::string* state = text(object, "state");
-  if (state == nullptr || (*state != "held" && *state != "released")) return corrupt("bad state");
-  record.state = *state == "held" ? LeaseState::held : LeaseState::released;
-
-  const auto epoch = number(object, "epoch");
+  record.node = fields.text("node", node_name_size_max);
+  if (record.node.empty()) fields.fail("bad node");
+  const auto incarnation = parse_incarnation(fields.text("incarnation", text_size_max));
+  if (!incarnation) fields.fail("bad incarnation");
+  record.incarnation = incarnation.value_or(Incarnation());
+  const std::string state = fields.text("state", text_size_max);
+  if (state != "held" && state != "released") fields.fail("bad state");
+  record.state = state == "held" ? LeaseState::held : LeaseState::released;
   // The largest number would leave no epoch to follow.
-  if (!epoch || *epoch == 0 || *epoch == UINT64_MAX) return corrupt("bad epoch");
-  record.epoch = Epoch(*epoch);
-
-  const auto lease_ttl = number(object, "lease_ttl_ms");
-  if (!lease_ttl || *lease_ttl == 0 || *lease_ttl > duration_max_ms) return corrupt("bad lease_ttl_ms");
-  record.lease_ttl = std::chrono::milliseconds(*lease_ttl);
-  const auto heartbeat = number(object, "heartbeat_ms");
-  if (!heartbeat || *heartbeat > duration_max_ms) return corrupt("bad heartbeat_ms");
-  record.heartbeat = std::chrono::milliseconds(*heartbeat);
-
-  const auto sequence = number(object, "sequence");
-  if (!sequence) return corrupt("bad sequence");
-  record.sequence = *sequence;
-
-  const std::string* txid = text(object, "txid");
-  const std::string* checksum = text(object, "checksum");
-  const auto parsed_txid = txid == nullptr ? std::nullopt : parse_txid(*txid);
-  const auto parsed_checksum = checksum == nullptr ? std::nullopt : parse_checksum(*checksum);
-  if (!parsed_txid || !parsed_checksum) return corrupt("bad position");
-  record.position = {*parsed_txid, *parsed_checksum};
-
-  if (object.contains("successor")) {
-    const std::string* successor = text(object, "successor");
-    if (successor == nullptr || successor->size() > node_name_size_max) return corrupt("bad successor");
-    record.successor = *successor;
+  record.epoch = Epoch(fields.number("epoch", UINT64_MAX - 1));
+  if (record.epoch.is_zero()) fields.fail("bad epoch");
+  record.lease_ttl = std::chrono::milliseconds(fields.number("lease_ttl_ms", duration_max_ms));
+  if (record.lease_ttl.count() == 0) fields.fail("bad lease_ttl_ms");
+  record.heartbeat = std::chrono::milliseconds(fields.number("heartbeat_ms", duration_max_ms));
+  record.sequence = fields.number("sequence");
+  const auto txid = parse_txid(fields.text("txid", text_size_max));
+  const auto checksum = parse_checksum(fields.text("checksum", text_size_max));
+  if (!txid || !checksum) fields.fail("bad position");
+  if (fields.find_optional("successor") != nullptr) {
+    record.successor = fields.text("successor", node_name_size_max);
   }
+  if (fields.failed()) return corrupt(fields.reason());
+  record.position = {*txid, *checksum};
   return record;
 }
 

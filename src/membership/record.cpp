@@ -5,11 +5,12 @@
 #include <optional>
 #include <utility>
 
-#include "membership/json_fields.hpp"
+#include "base/json_fields.hpp"
 
 namespace litecluster::membership {
 namespace {
 
+using base::JsonFields;
 using nlohmann::json;
 
 std::string_view name_of(RecordState state) {

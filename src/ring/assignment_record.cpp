@@ -7,14 +7,14 @@
 
 #include "base/base64.hpp"
 #include "base/bytes.hpp"
-#include "membership/json_fields.hpp"
+#include "base/json_fields.hpp"
 #include "membership/record.hpp"
 #include "ring/assignment.hpp"
 
 namespace litecluster::ring {
 namespace {
 
-using membership::JsonFields;
+using base::JsonFields;
 using nlohmann::json;
 
 json to_json(const MemberId& id) {
