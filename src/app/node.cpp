@@ -255,7 +255,11 @@ void App::Impl::lease_event(const election::LeaseEvent& event) {
       base::log_warning("term lost", {{"epoch", lost->epoch.value()}, {"reason", to_string(lost->reason)}});
       owes_release_ = lost->reason != election::LossReason::given_back;
       // Given back by the step that releases the lease, which goes on until the record says so.
-      if (owes_release_) machine_.lost(lost->epoch, std::string(to_string(lost->reason)));
+      if (owes_release_) {
+        machine_.lost(lost->epoch, std::string(to_string(lost->reason)));
+        // The guard does it as well, unless it stands still.
+        if (guard != nullptr) guard->kill_backend();
+      }
     } else if (const auto* duplicate = std::get_if<election::DuplicateNode>(&event)) {
       refused_ = Error(ErrorCode::already_exists, "join cluster", options_.node,
                        "another node of this name is alive (" + to_string(duplicate->other) + ")");

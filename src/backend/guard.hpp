@@ -71,6 +71,10 @@ class GuardLink {
   /// To be called by the agent's main loop while it is well.
   void beat() const;
 
+  /// Kills the backend's process group without the guard, which may stand still: for the end of a lease.
+  /// Nothing when there is no backend.
+  void kill_backend() const;
+
   /// Begins to read the guard's answers, in a thread. Call it once. `fenced` is called when the guard
   /// killed the backend because the deadline had passed.
   void listen(std::function<void()> fenced);

@@ -42,9 +42,17 @@ int guard_death_signal() {
 
 }  // namespace
 
-void end_now(GuardMemory& memory) {
+namespace {
+
+void kill_group(const GuardMemory& memory) {
   const std::int32_t group = memory.backend_group.load();
   if (group > 1) ::kill(-group, SIGKILL);
+}
+
+}  // namespace
+
+void end_now(GuardMemory& memory) {
+  kill_group(memory);
   ::signal(SIGALRM, SIG_DFL);
   ::alarm(fence_seconds_max);
   if (const auto* fences = fences_of_handler.load(); fences != nullptr) {
@@ -174,6 +182,10 @@ GuardLink::~GuardLink() {
 
 void GuardLink::beat() const {
   memory_.agent_heartbeat.store(base::BootClock::now().time_since_epoch().count(), std::memory_order_release);
+}
+
+void GuardLink::kill_backend() const {
+  kill_group(memory_);
 }
 
 void GuardLink::listen(std::function<void()> fenced) {

@@ -157,6 +157,28 @@ def nats_gone(directory):
         return f"served for {last - stopped:.2f} s of a lease of 2 s; {count} acknowledged writes"
 
 
+def guard_stopped(directory):
+    """NATS is down, and the leader's guard stands still: its agent ends the application at the deadline all the same."""
+    with Cluster(directory) as cluster:
+        leader = cluster.start()
+        cluster.write()
+        time.sleep(0.5)
+        leader.process.signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        for server in cluster.nats.servers:
+            server.signal(signal.SIGSTOP)
+        wait_until(lambda: not backend_answers(leader), 30, "the leader's application is stopped")
+        last = max(entry[3] for client in cluster.clients for entry in list(client.acknowledged))
+        assert last - stopped < 2.0 + 0.5, f"served for {last - stopped:.2f} s after NATS was gone, the lease is 2 s"
+        for server in cluster.nats.servers:
+            server.signal(signal.SIGCONT)
+        leader.process.signal(signal.SIGCONT)
+        moment = time.monotonic()
+        wait_until(lambda: served_since(cluster.clients, moment), 60, "clients are served when NATS is back")
+        count = cluster.check_nothing_is_lost()
+        return f"served for {last - stopped:.2f} s of a lease of 2 s; {count} acknowledged writes"
+
+
 def backend_answers(node):
     try:
         socket.create_connection(("127.0.0.1", node.port), 0.5).close()
@@ -323,7 +345,7 @@ def terminated(directory):
         return f"{count} acknowledged writes"
 
 
-DAYS = [nats_slow, nats_flapping, nats_gone, same_name, wrong_configuration, ports_taken, backend_never_healthy, backend_dies,
+DAYS = [nats_slow, nats_flapping, nats_gone, guard_stopped, same_name, wrong_configuration, ports_taken, backend_never_healthy, backend_dies,
         backend_killed_once, read_only_disk, terminated]
 
 
