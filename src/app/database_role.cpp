@@ -23,6 +23,8 @@ namespace litecluster::app {
 namespace {
 
 constexpr std::chrono::milliseconds handover_patience{50};
+// A step that waits does not say that it is well.
+constexpr std::chrono::seconds log_patience{5};
 
 std::string text_of(const std::filesystem::path& path) {
   return path.string();
@@ -95,56 +97,64 @@ Result<db::LogEnd> DatabaseRole::log_end(const Context& context) const {
 Status DatabaseRole::follow(const Context& context) {
   // A promotion that failed half-way has the replica or the primary open.
   let_go();
+  auto watcher = std::exchange(kept_watcher_, nullptr);
   {
     const base::MutexLock lock(mutex_);
+    if (dormant_watcher_) watcher = std::move(dormant_watcher_);
     dormant_watcher_.reset();
     dormant_position_.reset();
     last_position_.reset();
     if (follower_) return {};
   }
+  if (!watcher || !watcher->status()) watcher = std::make_shared<log::LogWatcher>(bucket_, [] {});
   if (primary_exists()) {
-    if (auto settled = settle_primary(context); !settled) return settled;
+    if (auto settled = settle_primary(context, watcher); !settled) {
+      kept_watcher_ = watcher;  // the next try goes on with it
+      return settled;
+    }
     const base::MutexLock lock(mutex_);
     if (dormant_watcher_) return {};
   }
-  return start_follower();
+  return start_follower(std::move(watcher));
 }
 
-Status DatabaseRole::start_follower() {
+Status DatabaseRole::start_follower(std::shared_ptr<log::LogWatcher> watcher) {
   replication::FollowerOptions options;
   options.replica.path = options_.sqlite.replica;
   options.scrub_interval = options_.sqlite.scrub_interval;
   options.on_applied = options_.on_position;
-  auto follower = replication::Follower::start(std::move(options), bucket_);
+  auto follower = replication::Follower::start(std::move(options), bucket_, std::move(watcher));
   if (!follower) return std::unexpected(follower.error());
   const base::MutexLock lock(mutex_);
   follower_ = std::move(*follower);
   return {};
 }
 
-Status DatabaseRole::settle_primary(const Context& context) {
+// The watcher may not have seen yet what others have written meanwhile. Then the primary can look as if it
+// were ahead, and is judged again when that is seen (overtaken()); it cannot look worse than it is, since
+// what is seen is seen in order.
+Status DatabaseRole::settle_primary(const Context& context, const std::shared_ptr<log::LogWatcher>& watcher) {
   std::error_code ignored;
   if (std::filesystem::file_size(options_.sqlite.path, ignored) == 0) {
     // Created by a process that died before it wrote anything.
     std::filesystem::remove(options_.sqlite.path, ignored);
     return {};
   }
-  const auto view = log::read_log(context, bucket_);
-  if (!view) return std::unexpected(view.error());
+  if (auto complete = watcher->wait_complete(context.with_timeout(log_patience)); !complete) return complete;
+  const log::LogView view = watcher->view();
   auto judged =
-      judge_former_primary(context, {.database = capture_options(), .view = *view, .node = options_.node});
+      judge_former_primary(context, {.database = capture_options(), .view = view, .node = options_.node});
   if (!judged) return std::unexpected(judged.error().within("look at the former primary"));
   switch (judged->worth) {
     case PrimaryWorth::prefix: return primary_to_replica(judged->position, judged->epoch);
     case PrimaryWorth::diverged:
-      return put_aside(context, options_.sqlite.path, std::move(judged->difference), view->highest_epoch());
+      return put_aside(context, options_.sqlite.path, std::move(judged->difference), view.highest_epoch());
     case PrimaryWorth::ahead: break;
   }
   base::log_info("holding commits that the log does not have; they are published when this node leads next",
                  {{"txid", to_string(judged->position.txid)}});
-  auto watcher = std::make_unique<log::LogWatcher>(bucket_, [] {});
   const base::MutexLock lock(mutex_);
-  dormant_watcher_ = std::move(watcher);
+  dormant_watcher_ = watcher;
   dormant_position_ = judged->position;
   return {};
 }
@@ -254,7 +264,7 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
     // A seed comes from a listing, which can be ahead of the watch.
     if (feeder_ && view->end().txid < feeder_->replica().position().txid) view.reset();
   } else {
-    watcher_ = std::make_unique<log::LogWatcher>(bucket_, [] {});
+    watcher_ = std::make_shared<log::LogWatcher>(bucket_, [] {});
   }
   appender_ = std::make_unique<log::Appender>(bucket_, author, watcher_->read_end());
   if (!in_place_ && feeder_->replica().state() == db::ReplicaState::empty) {
@@ -348,6 +358,7 @@ Status DatabaseRole::detach_capture() {
   LITECLUSTER_FAULT_POINT("demote.detach");
   // For the record of the lease, which is released before anybody follows again.
   const auto last = position();
+  if (const auto session = this->session()) kept_watcher_ = session->shared_watcher();
   let_go();
   const base::MutexLock lock(mutex_);
   last_position_ = last;

@@ -82,8 +82,9 @@ class DatabaseRole {
 
  private:
   [[nodiscard]] bool primary_exists() const;
-  [[nodiscard]] Status start_follower();
-  [[nodiscard]] Status settle_primary(const Context& context);
+  [[nodiscard]] Status start_follower(std::shared_ptr<log::LogWatcher> watcher);
+  [[nodiscard]] Status settle_primary(const Context& context,
+                                      const std::shared_ptr<log::LogWatcher>& watcher);
   [[nodiscard]] Result<std::unique_ptr<db::Database>> attach(const Context& context, const db::LogEnd& end,
                                                              std::optional<db::Handover> handover = {}) const;
   [[nodiscard]] db::DatabaseOptions capture_options() const;
@@ -103,7 +104,9 @@ class DatabaseRole {
   std::unique_ptr<replication::ReplicaFeeder> feeder_;
   std::optional<db::Handover> handover_;
   std::unique_ptr<db::Database> database_;
-  std::unique_ptr<log::LogWatcher> watcher_;
+  std::shared_ptr<log::LogWatcher> watcher_;
+  // From a demotion to the next follow(): it knows the log, which may be long.
+  std::shared_ptr<log::LogWatcher> kept_watcher_;
   std::unique_ptr<log::Appender> appender_;
   db::LogEnd fence_;
   bool in_place_ = false;  // the primary was there already
@@ -111,7 +114,7 @@ class DatabaseRole {
   mutable base::Mutex mutex_;
   std::shared_ptr<replication::Follower> follower_ LITECLUSTER_GUARDED_BY(mutex_);
   std::shared_ptr<replication::LeaderSession> session_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::unique_ptr<log::LogWatcher> dormant_watcher_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::shared_ptr<log::LogWatcher> dormant_watcher_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Position> dormant_position_ LITECLUSTER_GUARDED_BY(mutex_);
   std::optional<Position> last_position_
       LITECLUSTER_GUARDED_BY(mutex_);  // from a demotion to the next follow

@@ -26,7 +26,8 @@ constexpr base::Duration scrub_pause = std::chrono::milliseconds(20);
 
 class FollowerImplementation final : public Follower {
  public:
-  FollowerImplementation(FollowerOptions options, db::Replica replica, log::ObjectBucket& bucket)
+  FollowerImplementation(FollowerOptions options, db::Replica replica, log::ObjectBucket& bucket,
+                         std::shared_ptr<log::LogWatcher> watcher)
       : options_(std::move(options)),
         bucket_(bucket),
         meter_(options_.stall_after),
@@ -41,7 +42,8 @@ class FollowerImplementation final : public Follower {
       return bad_objects_.passed_over();
     };
     feeder_ = std::make_unique<ReplicaFeeder>(std::move(feeder), std::move(replica), bucket);
-    watcher_ = std::make_unique<log::LogWatcher>(bucket, [this] { log_changed(); });
+    watcher_ = watcher ? std::move(watcher) : std::make_shared<log::LogWatcher>(bucket, [] {});
+    watcher_->listen([this] { log_changed(); });
     thread_ = std::thread([this] { run(); });
   }
 
@@ -99,7 +101,7 @@ class FollowerImplementation final : public Follower {
     return std::move(feeder_);
   }
 
-  [[nodiscard]] std::unique_ptr<log::LogWatcher> take_watcher() override { return std::move(watcher_); }
+  [[nodiscard]] std::shared_ptr<log::LogWatcher> take_watcher() override { return std::move(watcher_); }
 
  private:
   void log_changed() {
@@ -256,16 +258,18 @@ class FollowerImplementation final : public Follower {
   bool seeding_ = false;       // the thread's own: its last step was to start the replica anew
   std::uint64_t changes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<ReplicaFeeder> feeder_;  // used by the thread until stop()
-  std::unique_ptr<log::LogWatcher> watcher_;
+  std::shared_ptr<log::LogWatcher> watcher_;
   std::thread thread_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Follower>> Follower::start(FollowerOptions options, log::ObjectBucket& bucket) {
+Result<std::unique_ptr<Follower>> Follower::start(FollowerOptions options, log::ObjectBucket& bucket,
+                                                  std::shared_ptr<log::LogWatcher> watcher) {
   auto replica = db::Replica::open(options.replica);
   if (!replica) return std::unexpected(replica.error());
-  return std::make_unique<FollowerImplementation>(std::move(options), std::move(*replica), bucket);
+  return std::make_unique<FollowerImplementation>(std::move(options), std::move(*replica), bucket,
+                                                  std::move(watcher));
 }
 
 }  // namespace litecluster::replication

@@ -51,9 +51,10 @@ struct FollowerOptions {
 class Follower {
  public:
   /// Opens the replica as it lies there and starts. May read the whole database when its position is in
-  /// doubt. Errors: those of db::Replica::open.
-  [[nodiscard]] static Result<std::unique_ptr<Follower>> start(FollowerOptions options,
-                                                               log::ObjectBucket& bucket);
+  /// doubt. `watcher`: one that watches this bucket already, so that a long log need not be read again;
+  /// nullptr: its own. Errors: those of db::Replica::open.
+  [[nodiscard]] static Result<std::unique_ptr<Follower>> start(
+      FollowerOptions options, log::ObjectBucket& bucket, std::shared_ptr<log::LogWatcher> watcher = nullptr);
   virtual ~Follower() = default;
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
@@ -72,7 +73,7 @@ class Follower {
   /// Ends the thread and hands the replica over, with what it needs to go on by hand.
   [[nodiscard]] virtual std::unique_ptr<ReplicaFeeder> stop() = 0;
   /// After stop(): what it watched the log with, which goes on watching.
-  [[nodiscard]] virtual std::unique_ptr<log::LogWatcher> take_watcher() = 0;
+  [[nodiscard]] virtual std::shared_ptr<log::LogWatcher> take_watcher() = 0;
 
  protected:
   Follower() = default;

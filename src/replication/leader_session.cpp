@@ -53,7 +53,7 @@ LeaderSession::~LeaderSession() {
 
 Result<std::unique_ptr<LeaderSession>> LeaderSession::start(LeaderSessionOptions options,
                                                             log::ObjectBucket& bucket,
-                                                            std::unique_ptr<log::LogWatcher> watcher,
+                                                            std::shared_ptr<log::LogWatcher> watcher,
                                                             std::unique_ptr<log::Appender> appender,
                                                             std::unique_ptr<db::Database> database) {
   std::unique_ptr<LeaderSession> session(new LeaderSession);
@@ -83,7 +83,7 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::take_over(const Context& c
                                                                 db::DatabaseOptions database,
                                                                 log::ObjectBucket& bucket,
                                                                 Epoch* last_epoch) {
-  auto watcher = std::make_unique<log::LogWatcher>(bucket, [] {});
+  auto watcher = std::make_shared<log::LogWatcher>(bucket, [] {});
   if (auto complete = watcher->wait_complete(context); !complete) return std::unexpected(complete.error());
   const log::LogView view = watcher->view();
   log::Author author = options.maintainer.author;

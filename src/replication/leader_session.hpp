@@ -33,7 +33,7 @@ class LeaderSession {
   /// `appender` has fenced the log and ends where `database` is acknowledged.
   [[nodiscard]] static Result<std::unique_ptr<LeaderSession>> start(LeaderSessionOptions options,
                                                                     log::ObjectBucket& bucket,
-                                                                    std::unique_ptr<log::LogWatcher> watcher,
+                                                                    std::shared_ptr<log::LogWatcher> watcher,
                                                                     std::unique_ptr<log::Appender> appender,
                                                                     std::unique_ptr<db::Database> database);
 
@@ -55,6 +55,8 @@ class LeaderSession {
   [[nodiscard]] Publisher& publisher() { return *publisher_; }
   [[nodiscard]] Maintainer& maintainer() { return *maintainer_; }
   [[nodiscard]] const log::LogWatcher& watcher() const { return *watcher_; }
+  /// For whoever follows afterwards: it goes on watching when the session has stopped.
+  [[nodiscard]] std::shared_ptr<log::LogWatcher> shared_watcher() const { return watcher_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
   /// The first trouble of publisher, watcher or maintainer; nothing while all is well.
   [[nodiscard]] std::optional<Error> problem() const;
@@ -65,7 +67,7 @@ class LeaderSession {
  private:
   LeaderSession() = default;
   Epoch epoch_;
-  std::unique_ptr<log::LogWatcher> watcher_;
+  std::shared_ptr<log::LogWatcher> watcher_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Maintainer> maintainer_;
 };

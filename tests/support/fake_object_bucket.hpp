@@ -20,7 +20,7 @@
 namespace litecluster::test {
 
 /// Thread-safe.
-class FakeObjectBucket final : public log::ObjectBucket {
+class FakeObjectBucket : public log::ObjectBucket {
  public:
   static constexpr std::size_t chunk_size = std::size_t{128} << 10U;
 

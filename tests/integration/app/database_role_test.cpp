@@ -144,6 +144,45 @@ class DatabaseRoleTest : public ::testing::Test {
   test::FakeObjectBucket bucket_;
 };
 
+// Says how often the whole log was read.
+class CountingBucket final : public test::FakeObjectBucket {
+ public:
+  [[nodiscard]] Result<std::vector<log::Object>> list(const Context& context,
+                                                      std::size_t count_max) override {
+    ++readings;
+    return test::FakeObjectBucket::list(context, count_max);
+  }
+  [[nodiscard]] Result<std::unique_ptr<log::BucketWatch>> watch(const Context& context) override {
+    ++readings;
+    return test::FakeObjectBucket::watch(context);
+  }
+  std::atomic<int> readings = 0;
+};
+
+TEST_F(DatabaseRoleTest, FollowsAfterADemotionWithoutReadingTheLogAgain) {
+  CountingBucket bucket;
+  Node node("a", directory_.path(), bucket);
+  node.start();
+  node.lead_and_write(1, "one");
+  ASSERT_TRUE(node.role().final_sync(patience()));
+  ASSERT_TRUE(node.role().detach_capture());
+  Node next("b", directory_.path(), bucket);
+  next.start();
+  ASSERT_TRUE(test::eventually([&] { return next.role().position().value_or(Position{}).txid > Txid(0); }));
+  next.lead_and_write(2, "two");
+  const Txid end = log::read_log(patience(), bucket)->end().txid;
+  const int before = bucket.readings;
+  ASSERT_TRUE(node.role().follow(patience()));
+  // What the other one wrote may have been seen before or after the former primary was judged.
+  ASSERT_TRUE(test::eventually([&] {
+    if (node.role().overtaken()) static_cast<void>(node.role().follow(patience()));
+    const auto position = node.role().position();
+    return position && position->txid == end;
+  }));
+  EXPECT_EQ(bucket.readings, before);
+  EXPECT_EQ(node.put_aside(), 0U);
+}
+
 TEST_F(DatabaseRoleTest, PublishesCommitsOfACrashedAgentWhenItLeadsAgain) {
   Node node("a", directory_.path(), bucket_);
   node.start();
