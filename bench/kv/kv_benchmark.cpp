@@ -18,6 +18,7 @@
 #include "base/random.hpp"
 #include "kv/kv_impl.hpp"
 #include "nats/private_server.hpp"
+#include "support/report.hpp"
 
 namespace {
 
@@ -100,8 +101,10 @@ void compare(const std::string& name, int blocks, const Call& bare, const Call& 
   }
   const double bare_us = median_us(bare_times);
   const double our_us = median_us(our_times);
-  fmt::print("{:<12} nats.c {:8.1f} us   litecluster {:8.1f} us   ratio {:.3f}\n", name, bare_us, our_us,
-             our_us / bare_us);
+  const litecluster::bench::Report report("kv");
+  report.figure(name + ", nats.c", bare_us, "us");
+  report.figure(name + ", litecluster", our_us, "us");
+  report.figure(name + ", litecluster by nats.c", our_us / bare_us, "x", litecluster::bench::Aim{1.1});
 }
 
 }  // namespace
@@ -124,10 +127,11 @@ int main(int argc, char** argv) {
     for (const std::size_t size : {std::size_t{100}, std::size_t{10'000}}) {
       const std::string value(size, 'x');
       compare(
-          fmt::format("put {} B", size), blocks, [&](const std::string& key) { bare.put(key, value); },
+          fmt::format("KV put of {} bytes", size), blocks,
+          [&](const std::string& key) { bare.put(key, value); },
           [&](const std::string& key) { (void)require(kv.put(key, value)); });
       compare(
-          fmt::format("get {} B", size), blocks, [&](const std::string& key) { bare.get(key); },
+          fmt::format("KV get of {} bytes", size), blocks, [&](const std::string& key) { bare.get(key); },
           [&](const std::string& key) { (void)require(kv.get(key)); });
     }
   }

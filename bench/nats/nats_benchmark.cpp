@@ -18,6 +18,7 @@
 
 #include "nats/object_store.hpp"
 #include "nats/private_server.hpp"
+#include "support/report.hpp"
 
 namespace {
 
@@ -161,17 +162,18 @@ void bench_small(Bare& bare, const JetStream& jetstream, ObjectStore& store, int
     }
   }
   const double reference = median(publish.bare);
-  fmt::print("one synchronous publish of 1000 bytes, bare nats.c   {:8.1f} us\n", reference * 1e6);
-  fmt::print("the same, ours                                       {:8.1f} us   {:.2f} x\n",
-             median(publish.ours) * 1e6, median(publish.ours) / reference);
-  fmt::print("two messages and one answer, bare nats.c             {:8.1f} us   {:.2f} x\n",
-             median(two) * 1e6, median(two) / reference);
-  fmt::print("the messages of a create-only put, bare nats.c       {:8.1f} us   {:.2f} x\n",
-             median(same) * 1e6, median(same) / reference);
-  fmt::print("create-only put of 1000 bytes                        {:8.1f} us   {:.2f} x   (aim: 1.30)\n",
-             median(put) * 1e6, median(put) / reference);
-  fmt::print("get of 1000 bytes                                    {:8.1f} us   {:.2f} x\n",
-             median(get) * 1e6, median(get) / reference);
+  const bench::Report report("nats");
+  const auto tell = [&](const std::string& name, const std::vector<double>& times,
+                        std::optional<bench::Aim> aim) {
+    report.figure(name, median(times) * 1e6, "us");
+    report.figure(name + ", by one publish", median(times) / reference, "x", aim);
+  };
+  report.figure("one synchronous publish of 1000 bytes, nats.c", reference * 1e6, "us");
+  tell("the same, litecluster", publish.ours, std::nullopt);
+  tell("two messages and one answer, nats.c", two, std::nullopt);
+  tell("the messages of a create-only put, nats.c", same, std::nullopt);
+  tell("create-only put of 1000 bytes", put, bench::Aim{1.3});
+  tell("get of 1000 bytes", get, std::nullopt);
 }
 
 void bench_large(Bare& bare, const JetStream& jetstream, ObjectStore& store, int blocks) {
@@ -208,12 +210,15 @@ void bench_large(Bare& bare, const JetStream& jetstream, ObjectStore& store, int
     need(store.remove(context, info));
     need(jetstream.purge(context, "plain", {.filter = subject}));
   }
-  fmt::print("publishes of 128 KiB, bare nats.c                    {:8.1f} MiB/s\n", median(put.bare));
-  fmt::print("put of a 32 MiB object                               {:8.1f} MiB/s   {:.2f} x   (aim: 0.90)\n",
-             median(put.ours), median(put.ours) / median(put.bare));
-  fmt::print("fetches of 128 KiB, bare nats.c (ordered consumer)   {:8.1f} MiB/s\n", median(get.bare));
-  fmt::print("get of a 32 MiB object, digest checked               {:8.1f} MiB/s   {:.2f} x   (aim: 0.90)\n",
-             median(get.ours), median(get.ours) / median(get.bare));
+  const bench::Report report("nats");
+  report.figure("publishes of 128 KiB, nats.c", median(put.bare), "MiB/s");
+  report.figure("put of 32 MiB", median(put.ours), "MiB/s");
+  report.figure("put of 32 MiB, by publishes of 128 KiB", median(put.ours) / median(put.bare), "x",
+                bench::Aim{0.9, true});
+  report.figure("fetches of 128 KiB, nats.c, ordered consumer", median(get.bare), "MiB/s");
+  report.figure("get of 32 MiB, digest checked", median(get.ours), "MiB/s");
+  report.figure("get of 32 MiB, by fetches of 128 KiB", median(get.ours) / median(get.bare), "x",
+                bench::Aim{0.9, true});
 }
 
 }  // namespace

@@ -122,6 +122,7 @@ void run() {
     measure("litecluster run, leader (messages of both nodes)", without_backend(leader), true, report);
     measure("litecluster run, standby (messages of both nodes)", without_backend(standby), true, report);
   }
+  const auto bucket = scene.open_bucket("theirs");
   const auto litestream = scene.litestream({"replicate", database.string(), scene.litestream_url("theirs")});
   if (!litestream)
     return report.missing("litestream replicate", "it is not installed (scripts/optional-partners)");

@@ -16,6 +16,7 @@
 #include "base/random.hpp"
 #include "nats/private_server.hpp"
 #include "ring/service.hpp"
+#include "support/report.hpp"
 
 namespace lc = litecluster;
 using namespace std::chrono_literals;
@@ -115,10 +116,12 @@ void measure(const std::string& url, std::uint32_t partitions) {
     std::ranges::sort(values);
     return values[values.size() / 2];
   };
-  fmt::print(
-      "{:5} partitions, 3 to 4 nodes: join {:.1f} ms, leave {:.1f} ms, crash {:.0f} ms (lease {} ms)\n",
-      partitions, median(joins), median(leaves), median(crashes),
-      3 * std::chrono::milliseconds(heartbeat).count());
+  const lc::bench::Report report("rebalance");
+  const auto lease = std::chrono::milliseconds(3 * heartbeat).count();
+  const std::string what = fmt::format("{} partitions, 3 to 4 nodes", partitions);
+  report.figure(what + ": join", median(joins), "ms");
+  report.figure(what + ": leave", median(leaves), "ms");
+  report.figure(fmt::format("{}: crash, lease {} ms", what, lease), median(crashes), "ms");
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ Usage usage_of(pid_t process) {
     usage.sleeps += number_behind(content_of(thread.path() / "status"), "\nvoluntary_ctxt_switches:");
   }
   const std::string status = content_of(directory / "status");
+  if (status.empty()) fail(fmt::format("process {}, which is measured, has ended", process));
   usage.resident_mebibytes = static_cast<double>(number_behind(status, "VmRSS:")) / 1024;
   usage.anonymous_mebibytes = static_cast<double>(number_behind(status, "RssAnon:")) / 1024;
   return usage;

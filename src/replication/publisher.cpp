@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/backoff.hpp"
+#include "base/heap.hpp"
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
 #include "base/random.hpp"
@@ -23,6 +24,8 @@ namespace {
 // grow rarer when the append takes long, because then NATS is away.
 constexpr base::Duration look_initial = std::chrono::milliseconds(2);
 constexpr base::Duration look_cap = std::chrono::milliseconds(100);
+
+constexpr std::uint64_t bytes_worth_releasing = std::uint64_t{1} << 20U;
 
 // An append that takes longer is told by problem().
 constexpr base::Duration answer_patience = std::chrono::seconds(5);
@@ -357,8 +360,10 @@ class PublisherImplementation final : public Publisher {
     if (!busy && !database_->changed()) {
       const auto changed =
           database_->wait_for_change(stop_.with_timeout(std::max(until - now, base::Duration(1))));
-      if (changed || changed.error().code() == ErrorCode::deadline_exceeded) return {};
-      return std::unexpected(changed.error());
+      if (changed) return {};
+      if (changed.error().code() != ErrorCode::deadline_exceeded) return std::unexpected(changed.error());
+      release_memory();
+      return {};
     }
     const base::Duration pause =
         std::clamp(until - now, base::Duration(std::chrono::microseconds(100)), look);
@@ -366,6 +371,19 @@ class PublisherImplementation final : public Publisher {
     base::MutexLock lock(mutex_);
     if (wakeups == wakeups_) changed_.wait_for(lock, pause);
     return {};
+  }
+
+  // Nothing was committed for a while. The buffers of what was appended before are free by now, but the
+  // allocator keeps them, some 50 MiB after a large backlog.
+  void release_memory() {
+    std::uint64_t appended = 0;
+    {
+      const base::MutexLock lock(mutex_);
+      appended = statistics_.appended_bytes;
+    }
+    if (appended - released_at_ < bytes_worth_releasing) return;
+    released_at_ = appended;
+    base::release_free_memory();
   }
 
   void set_capture_problem(const Result<bool>& step) {
@@ -484,6 +502,7 @@ class PublisherImplementation final : public Publisher {
   std::unique_ptr<db::Database> database_;  // used by the capture thread, except for its thread-safe members
   std::unique_ptr<AppendTarget> target_;    // used by the append thread
   ltx::Encoder encoder_;                    // used by the capture thread
+  std::uint64_t released_at_ = 0;           // used by the capture thread: appended bytes
   std::deque<db::CapturedTransaction> captured_;  // used by the capture thread: not yet in the outbox
   Context stop_ = Context::background();
 
