@@ -99,9 +99,12 @@ class Cluster:
     def leader(self):
         return next((node for node in self.nodes if node.is_active()), None)
 
-    def wait_for_successor(self, old, seconds=60):
-        return wait_until(lambda: next((node for node in self.nodes if node is not old and node.is_active()), None),
-                          seconds, "another node leads")
+    def wait_for_successor(self, epoch, seconds=60):
+        """Whoever leads in a later term: the old one again, when the new one lost its lease before it served."""
+        def leads_later(node):
+            status = node.status()
+            return status and status["stage"] == "active" and status["epoch"] > epoch
+        return wait_until(lambda: next(filter(leads_later, self.nodes), None), seconds, f"a term after {epoch}")
 
     def wait_served(self, since, seconds=120):
         wait_until(lambda: served_since(self.clients, since), seconds, "clients are served again")
