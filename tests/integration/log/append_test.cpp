@@ -168,7 +168,7 @@ TEST_F(AppendTest, IsNotFooledByANameThatWasPurged) {
   ModelDatabase other = model;
   other.repeat_state();
   ASSERT_OK(append_next(leader, other));
-  for (const std::uint64_t txid : {1, 2}) {
+  for (const std::uint64_t txid : {1U, 2U}) {
     const auto object = other_bucket->info(soon(), ObjectName::raw(Txid(txid)));
     ASSERT_OK(object);
     ASSERT_OK(other_bucket->remove(soon(), *object));

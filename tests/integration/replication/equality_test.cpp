@@ -37,7 +37,8 @@ class PageCrc {
   }
   [[nodiscard]] std::uint64_t of(std::uint32_t page, base::ByteView bytes) const {
     std::array<std::byte, 4> number{};
-    for (int index = 0; index < 4; ++index) number[index] = static_cast<std::byte>(page >> (24 - 8 * index));
+    for (std::size_t index = 0; index < 4; ++index)
+      number[index] = static_cast<std::byte>(page >> (24 - 8 * index));
     std::uint64_t crc = ~std::uint64_t{0};
     for (const base::ByteView part : {base::ByteView(number), bytes}) {
       for (const std::byte byte : part) {

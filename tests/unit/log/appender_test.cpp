@@ -157,7 +157,7 @@ TEST_F(AppenderTest, IsNotFooledByANameThatIsFreeAgainAfterALongSleep) {
     ASSERT_TRUE(leader->append(context_, other.commit(clock_.wall_time()), {}));
   }
   // Compacted and purged: 3 and 4 are free again, the newest stays.
-  for (const std::uint64_t txid : {1, 2, 3, 4}) {
+  for (const std::uint64_t txid : {1U, 2U, 3U, 4U}) {
     const auto object = bucket_.info(context_, ObjectName::raw(Txid(txid)));
     ASSERT_TRUE(bucket_.remove(context_, *object));
   }
