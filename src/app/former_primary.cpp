@@ -37,11 +37,11 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
 }
 
-// The newest state in the log with this content. An older one than `reached` counts only when commits may
-// have been lost: otherwise the content came back to it by commits that the log does not have.
-const log::Object* state_with(const log::LogView& view, Checksum content, Txid reached, bool is_newer) {
-  const log::Object* state = view.find_state(content);
-  return state != nullptr && state->name.max < reached && is_newer ? nullptr : state;
+// The newest state in the log with this content, as far as its checksum tells. Equal changes of two pages
+// cancel each other out in it, so it proves nothing about commits that certainly came after a state of the
+// log and are in no object of ours: those are commits that the log does not have, whatever they add up to.
+const log::Object* state_with(const log::LogView& view, Checksum content, bool is_newer) {
+  return is_newer ? nullptr : view.find_state(content);
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
                          .epoch = *base ? (*base)->epoch : report.stored_epoch,
                          .difference = std::nullopt};
   }
-  if (const log::Object* state = state_with(question.view, content.checksum, reached, is_newer)) {
+  if (const log::Object* state = state_with(question.view, content.checksum, is_newer)) {
     base::log_info("the former primary is at a state of the log",
                    {{"txid", to_string(state->name.max)}, {"end", to_string(end.txid)}});
     return FormerPrimary{.worth = PrimaryWorth::prefix,
