@@ -50,7 +50,7 @@ bench:
 
 sim:
 	@scripts/bootstrap test
-	@cmake --preset sim > /dev/null && cmake --build --preset sim -j $(JOBS) --target sim_election sim_locks sim_ring
+	@cmake --preset sim > /dev/null && cmake --build --preset sim -j $(JOBS) --target sim_election sim_locks sim_ring sim_cluster
 	@scripts/simulate $(SEEDS)
 
 chaos: build

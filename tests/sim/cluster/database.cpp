@@ -1,0 +1,318 @@
+#include "sim/cluster/database.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <ranges>
+#include <utility>
+
+#include "ltx/checksum.hpp"
+#include "ltx/header.hpp"
+
+namespace litecluster::test::cluster {
+
+namespace {
+
+constexpr std::size_t remembered_max = 64;
+
+Checksum checksum_of(std::size_t page, std::uint64_t value) {
+  std::array<std::byte, sizeof value> bytes{};
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return ltx::page_checksum(PageNo(static_cast<std::uint32_t>(page + 1)), bytes);
+}
+
+template <typename Value>
+void put(base::Bytes& bytes, const Value& value) {
+  const std::size_t size = bytes.size();
+  bytes.resize(size + sizeof value);
+  std::memcpy(bytes.data() + size, &value, sizeof value);
+}
+
+template <typename Value>
+Value take(base::ByteView& bytes) {
+  Value value{};
+  std::memcpy(&value, bytes.data(), sizeof value);
+  bytes = bytes.subspan(sizeof value);
+  return value;
+}
+
+const log::Object* last_written_by(const log::LogView& view, const std::string& node) {
+  for (const auto& [name, object] : std::views::reverse(view.level(log::raw_level))) {
+    if (object.author && object.author->node == node) return &object;
+  }
+  return nullptr;
+}
+
+std::optional<End> choose_base(const Primary& primary, const log::LogView& view, const std::string& node) {
+  const log::Object* const ours = last_written_by(view, node);
+  const auto acknowledged = primary.stored_acknowledged();
+  if (primary.known()) {
+    const bool stored = ours != nullptr && ours->checksum && ours->name.max <= primary.position().txid &&
+                        ours->name.max >= acknowledged.value_or(Txid(0));
+    if (stored) return end_of(*ours);
+    if (acknowledged) return std::nullopt;
+  }
+  return ours != nullptr && ours->checksum ? end_of(*ours) : end_of(view.end());
+}
+
+}  // namespace
+
+Content Content::fresh() {
+  Content content;
+  for (std::size_t page = 0; page < page_count; ++page) {
+    content.checksum = content.checksum.toggled(checksum_of(page, 0));
+  }
+  return content;
+}
+
+void Content::set(std::size_t page, std::uint64_t value) {
+  if (pages[page] == value) return;
+  checksum = checksum.toggled(checksum_of(page, pages[page])).toggled(checksum_of(page, value));
+  pages[page] = value;
+}
+
+base::Bytes LogFile::encode(base::WallTime time) const {
+  ltx::Header header;
+  header.page_size = 512;
+  header.commit = page_count;
+  header.min_txid = min;
+  header.max_txid = max;
+  header.timestamp = time;
+  const auto head = ltx::serialize(header);
+  base::Bytes bytes(head.begin(), head.end());
+  put(bytes, before.value());
+  put(bytes, after);
+  for (const Page& page : pages) {
+    put(bytes, page.number);
+    put(bytes, page.value);
+  }
+  return bytes;
+}
+
+LogFile LogFile::decode(base::ByteView bytes) {
+  const auto header = ltx::parse_header(bytes.first(ltx::header_size), "simulated");
+  LogFile file;
+  file.min = header->min_txid;
+  file.max = header->max_txid;
+  bytes = bytes.subspan(ltx::header_size);
+  file.before = Checksum(take<std::uint64_t>(bytes));
+  file.after = take<StateId>(bytes);
+  while (!bytes.empty()) {
+    const auto number = take<std::uint8_t>(bytes);
+    file.pages.push_back({number, take<std::uint64_t>(bytes)});
+  }
+  return file;
+}
+
+End end_of(const log::LogEnd& end) {
+  return {end.txid, end.checksum, end.author ? end.author->epoch : Epoch()};
+}
+
+End end_of(const log::Object& object) {
+  return {object.name.max, object.checksum, object.author ? object.author->epoch : Epoch()};
+}
+
+void apply_pages(Content& content, const LogFile& file) {
+  for (const LogFile::Page& page : file.pages) content.set(page.number, page.value);
+  content.state = file.after;
+}
+
+// Primary.
+
+void Primary::commit(std::size_t page, std::uint64_t value, StateId state) {
+  unsynced_.push_back(content_);
+  if (unsynced_.size() > remembered_max) unsynced_.erase(unsynced_.begin());
+  content_.set(page, value);
+  content_.state = state;
+}
+
+Result<bool> Primary::find_stored(const std::optional<End>& end) {
+  if (points_.empty()) return false;
+  if (end && acknowledged_ && end->txid < *acknowledged_) {
+    return failure(ErrorCode::failed_precondition, "attach to database", {},
+                   "the log ends before what it had acknowledged");
+  }
+  const std::optional<Txid> txid = end ? std::optional(end->txid) : acknowledged_;
+  if (!txid || (end && !end->checksum && !txid->is_zero())) return false;
+  const auto found = std::ranges::find(points_, *txid, &Point::txid);
+  if (found == points_.end() || (end && end->checksum && *end->checksum != found->content.checksum)) {
+    return false;
+  }
+  points_.erase(std::next(found), points_.end());
+  if (end) {
+    acknowledged_ = *txid;
+    acknowledged_epoch_ = end->epoch;
+  }
+  return true;
+}
+
+Status Primary::attach(const std::optional<End>& end, bool handed_over) {
+  waiting_.reset();
+  content_is_newer_ = false;
+  stored_epoch_ = Epoch();
+  if (handed_over && end && end->checksum == content_.checksum) {
+    attachment_ = Attachment::verified;
+    reset(end->txid, true);
+    acknowledged_epoch_ = end->epoch;
+    log_end_ = end->txid;
+    return {};
+  }
+  const auto stored = find_stored(end);
+  if (!stored) return std::unexpected(stored.error());
+  const End known = end.value_or(End{});
+  if (*stored) {
+    content_is_newer_ = confirmed_in_this_boot_ || points_.back().in_wal;
+    stored_epoch_ = acknowledged_epoch_;
+    attachment_ = points_.back().in_wal ? Attachment::continued : Attachment::compared;
+    const Content before = points_.back().content;
+    if (before.checksum != content_.checksum) {
+      waiting_ = difference(points_.back().txid.next(), before);
+      points_.push_back({points_.back().txid.next(), content_});
+    } else {
+      points_.back().content = content_;
+    }
+  } else if (known.checksum && *known.checksum == content_.checksum && !known.txid.is_zero()) {
+    attachment_ = Attachment::verified;
+    reset(known.txid, true);
+    acknowledged_epoch_ = known.epoch;
+  } else {
+    attachment_ = Attachment::complete;
+    reset(known.txid.next(), false);
+    waiting_ = difference(known.txid.next(), content_);
+    waiting_->file.pages.clear();
+    for (std::size_t page = 0; page < page_count; ++page) {
+      waiting_->file.pages.push_back({static_cast<std::uint8_t>(page), content_.pages[page]});
+    }
+  }
+  log_end_ = waiting_ ? points_.back().txid.previous() : points_.back().txid;
+  return {};
+}
+
+void Primary::reset(Txid txid, bool confirmed) {
+  points_.assign(1, {txid, content_});
+  acknowledged_ = confirmed ? std::optional(txid) : std::nullopt;
+  acknowledged_epoch_ = Epoch();
+  confirmed_in_this_boot_ = confirmed;
+}
+
+Captured Primary::difference(Txid txid, const Content& before) const {
+  LogFile file{.min = txid, .max = txid, .before = before.checksum, .after = content_.state, .pages = {}};
+  for (std::size_t page = 0; page < page_count; ++page) {
+    // Page 1 is in each.
+    if (page == 0 || before.pages[page] != content_.pages[page]) {
+      file.pages.push_back({static_cast<std::uint8_t>(page), content_.pages[page]});
+    }
+  }
+  return {{txid, content_.checksum}, std::move(file)};
+}
+
+std::optional<Captured> Primary::capture() {
+  if (waiting_) return std::exchange(waiting_, std::nullopt);
+  if (!changed()) return std::nullopt;
+  Captured captured = difference(points_.back().txid.next(), points_.back().content);
+  points_.push_back({captured.position.txid, content_});
+  if (points_.size() > remembered_max) points_.erase(points_.begin());
+  return captured;
+}
+
+Captured Primary::capture_fence() {
+  if (auto captured = capture()) return std::move(*captured);
+  Captured fence = difference(points_.back().txid.next(), points_.back().content);
+  points_.push_back({fence.position.txid, content_});
+  return fence;
+}
+
+void Primary::acknowledge(Txid txid, Epoch epoch) {
+  acknowledged_ = txid;
+  acknowledged_epoch_ = epoch;
+  confirmed_in_this_boot_ = true;
+}
+
+void Primary::power_failure(Scheduler& chance, const StateTree& states) {
+  confirmed_in_this_boot_ = false;
+  if (!unsynced_.empty()) {
+    const auto kept = static_cast<std::size_t>(
+        chance.between(0, static_cast<std::int64_t>(unsynced_.size())));  // all of them: nothing is lost
+    if (kept < unsynced_.size()) content_ = unsynced_[kept];
+    unsynced_.clear();
+  }
+  // Newest records of capture can be missing as well.
+  if (!points_.empty() && chance.chance(50)) {
+    const auto kept = static_cast<std::size_t>(chance.between(1, static_cast<std::int64_t>(points_.size())));
+    points_.resize(kept);
+    if (acknowledged_ && *acknowledged_ > points_.back().txid) acknowledged_ = points_.back().txid;
+  }
+  // SQLite recovers the WAL as far as its chain of checksums goes; a place of ours is on it or not.
+  const bool restarted = chance.chance(30);
+  for (Point& point : points_) {
+    point.in_wal = point.in_wal && !restarted && states.leads_to(point.content.state, content_.state);
+  }
+}
+
+Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView& view,
+                                           const std::string& node) {
+  const auto base = choose_base(primary, view, node);
+  const log::LogEnd end = view.end();
+  if (auto attached = primary.attach(base, false); !attached) return std::unexpected(attached.error());
+  const bool is_newer = primary.content_is_newer() || primary.attachment() == Attachment::verified;
+  const Txid reached = primary.acknowledged();
+  Position content = primary.position();
+  bool differs = false;
+  while (const auto captured = primary.capture()) {
+    content = captured->position;
+    differs = true;
+  }
+  if (!differs && !reached.is_zero()) {
+    return FormerPrimary{Worth::prefix, content, base ? base->epoch : primary.stored_epoch()};
+  }
+  const log::Object* const state = is_newer ? nullptr : view.find_state(content.checksum);
+  if (state != nullptr) {
+    return FormerPrimary{Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch};
+  }
+  const bool nobody_else_wrote = end.author && end.author->node == node && reached >= end.txid;
+  const bool ahead = end.txid.is_zero() || (nobody_else_wrote && is_newer);
+  return FormerPrimary{ahead ? Worth::ahead : Worth::diverged,
+                       {end.txid, end.checksum.value_or(Checksum())},
+                       end_of(end).epoch};
+}
+
+// Replica.
+
+void Replica::remember() {
+  unsynced_.push_back({content_, txid_, epoch_});
+  if (unsynced_.size() > remembered_max) unsynced_.erase(unsynced_.begin());
+}
+
+Status Replica::apply(const log::Object& object, const LogFile& file, bool unchecked) {
+  const auto refuse = [&](ErrorCode code) { return failure(code, "apply", to_string(file.max), {}); };
+  if (file.max <= txid_) return refuse(ErrorCode::already_exists);
+  if (file.min > txid_.next()) return refuse(ErrorCode::gap);
+  if (object.author && object.author->epoch < epoch_ && !unchecked) return refuse(ErrorCode::deposed);
+  Content next = content_;
+  apply_pages(next, file);
+  if (object.checksum && *object.checksum != next.checksum && !unchecked) return refuse(ErrorCode::corrupt);
+  remember();
+  content_ = next;
+  txid_ = file.max;
+  if (object.author) epoch_ = object.author->epoch;
+  return {};
+}
+
+void Replica::become(const Content& content, Txid txid, Epoch epoch) {
+  remember();
+  content_ = content;
+  txid_ = txid;
+  epoch_ = epoch;
+}
+
+void Replica::power_failure(Scheduler& chance) {
+  if (unsynced_.empty()) return;
+  const auto kept = static_cast<std::size_t>(chance.between(0, static_cast<std::int64_t>(unsynced_.size())));
+  if (kept < unsynced_.size()) {
+    content_ = unsynced_[kept].content;
+    txid_ = unsynced_[kept].txid;
+    epoch_ = unsynced_[kept].epoch;
+  }
+  unsynced_.clear();
+}
+
+}  // namespace litecluster::test::cluster

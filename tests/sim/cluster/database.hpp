@@ -1,0 +1,203 @@
+// A database of a few pages, in the two forms that a node keeps: the application's (Primary) and a standby's
+// (Replica). Pages are numbers, checksums are the real ones of the LTX format, and a file of the log has a
+// real LTX header in front of a body of our own.
+//
+// What db::Database, db::Replica and app::judge_former_primary() decide by reading files is modelled after
+//   src/db/database_attach.cpp   (stored states, rewind, compare; what proves that the content is newer)
+//   src/db/replica_apply.cpp     (order, epochs, checksum after an apply)
+//   src/app/former_primary.cpp   (prefix, ahead or diverged)
+// step by step. A capture is one merged transaction, as there. Not synced per commit or capture: a power
+// failure takes any number of the newest ones away.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <litecluster/error.hpp>
+#include <litecluster/types.hpp>
+
+#include "base/bytes.hpp"
+#include "base/clock.hpp"
+#include "log/log_view.hpp"
+#include "log/object.hpp"
+#include "sim/cluster/scheduler.hpp"
+
+namespace litecluster::test::cluster {
+
+/// One commit of one application; they form a tree whose root, 0, is the database before the first.
+using StateId = std::uint32_t;
+
+/// Which commit follows which. Knows what no node knows: used to judge, never to decide.
+class StateTree {
+ public:
+  void reset() { states_.assign(1, {}); }
+  StateId commit(StateId parent) {
+    states_.push_back({.parent = parent, .depth = states_[parent].depth + 1});
+    return static_cast<StateId>(states_.size() - 1);
+  }
+  [[nodiscard]] StateId parent(StateId state) const { return states_[state].parent; }
+  [[nodiscard]] std::size_t size() const { return states_.size(); }
+  /// Whether `state` is `later` or comes before it.
+  [[nodiscard]] bool leads_to(StateId state, StateId later) const {
+    while (states_[later].depth > states_[state].depth) later = states_[later].parent;
+    return later == state;
+  }
+
+ private:
+  struct State {
+    StateId parent = 0;
+    std::uint32_t depth = 0;
+  };
+  std::vector<State> states_{1};
+};
+
+inline constexpr std::size_t page_count = 6;
+
+struct Content {
+  std::array<std::uint64_t, page_count> pages{};
+  Checksum checksum;
+  StateId state = 0;
+
+  /// A database that was just created.
+  [[nodiscard]] static Content fresh();
+  void set(std::size_t page, std::uint64_t value);
+};
+
+/// What one object of the log says.
+struct LogFile {
+  struct Page {
+    std::uint8_t number;
+    std::uint64_t value;
+  };
+  Txid min;
+  Txid max;
+  Checksum before;  ///< of the database that it was made on; for the judge only, since ours carry none
+  StateId after = 0;
+  std::vector<Page> pages;
+
+  [[nodiscard]] base::Bytes encode(base::WallTime time) const;
+  [[nodiscard]] static LogFile decode(base::ByteView bytes);
+};
+
+/// Where the log ends, as capture is told it.
+struct End {
+  Txid txid;
+  std::optional<Checksum> checksum;
+  Epoch epoch;
+};
+[[nodiscard]] End end_of(const log::LogEnd& end);
+[[nodiscard]] End end_of(const log::Object& object);
+
+struct Captured {
+  Position position;
+  LogFile file;
+};
+
+enum class Attachment { continued, compared, verified, complete };
+
+/// The database file of an application, and what capture keeps beside it.
+class Primary {
+ public:
+  explicit Primary(const Content& content) : content_(content) {}
+
+  [[nodiscard]] const Content& content() const { return content_; }
+  void commit(std::size_t page, std::uint64_t value, StateId state);
+  /// Everything up to now survives a power failure.
+  void sync() { unsynced_.clear(); }
+
+  /// Begins to capture. `end`: of the log; nothing: the last state that is known to be in the log.
+  /// `handed_over`: the content was known to be at the log's end a moment ago. Error: failed_precondition.
+  [[nodiscard]] Status attach(const std::optional<End>& end, bool handed_over);
+  [[nodiscard]] Attachment attachment() const { return attachment_; }
+  [[nodiscard]] bool content_is_newer() const { return content_is_newer_; }
+  [[nodiscard]] Epoch stored_epoch() const { return stored_epoch_; }
+  /// The end of the log that the first capture follows.
+  [[nodiscard]] Txid log_end() const { return log_end_; }
+
+  [[nodiscard]] bool changed() const { return waiting_ || points_.back().content.state != content_.state; }
+  [[nodiscard]] StateId captured_state() const { return points_.back().content.state; }
+  [[nodiscard]] std::optional<Captured> capture();
+  /// What was committed, or page 1 as it is.
+  [[nodiscard]] Captured capture_fence();
+  void acknowledge(Txid txid, Epoch epoch);
+  /// 0: none.
+  [[nodiscard]] Txid acknowledged() const { return acknowledged_.value_or(Txid()); }
+  [[nodiscard]] std::optional<Txid> stored_acknowledged() const { return acknowledged_; }
+  [[nodiscard]] bool known() const { return !points_.empty(); }
+  [[nodiscard]] Position position() const { return {points_.back().txid, points_.back().content.checksum}; }
+
+  void power_failure(Scheduler& chance, const StateTree& states);
+
+ private:
+  struct Point {
+    Txid txid;
+    Content content;
+    bool in_wal = true;  ///< the WAL leads on from here: it was not started anew, nothing is missing
+  };
+
+  [[nodiscard]] Result<bool> find_stored(const std::optional<End>& end);
+  [[nodiscard]] Captured difference(Txid txid, const Content& before) const;
+  void reset(Txid txid, bool confirmed);
+
+  Content content_;
+  std::vector<Content> unsynced_;  // states that a power failure may lead back to, oldest first
+  // What is stored beside the file.
+  std::vector<Point> points_;
+  std::optional<Txid> acknowledged_;
+  Epoch acknowledged_epoch_;
+  bool confirmed_in_this_boot_ = false;
+  // Of the attachment.
+  Attachment attachment_ = Attachment::complete;
+  bool content_is_newer_ = false;
+  Epoch stored_epoch_;
+  Txid log_end_;
+  std::optional<Captured> waiting_;
+};
+
+enum class Worth { prefix, ahead, diverged };
+
+struct FormerPrimary {
+  Worth worth = Worth::diverged;
+  Position position;
+  Epoch epoch;
+};
+
+/// app::judge_former_primary().
+[[nodiscard]] Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView& view,
+                                                         const std::string& node);
+
+/// A standby's copy and the record of its position.
+class Replica {
+ public:
+  [[nodiscard]] bool empty() const { return txid_.is_zero(); }
+  [[nodiscard]] Txid txid() const { return txid_; }
+  [[nodiscard]] Epoch epoch() const { return epoch_; }
+  [[nodiscard]] const Content& content() const { return content_; }
+
+  /// Errors: already_exists, gap, deposed, corrupt (the checksum does not come out; nothing was changed).
+  [[nodiscard]] Status apply(const log::Object& object, const LogFile& file, bool unchecked);
+  void become(const Content& content, Txid txid, Epoch epoch);
+  void sync() { unsynced_.clear(); }
+  void power_failure(Scheduler& chance);
+
+ private:
+  struct Past {
+    Content content;
+    Txid txid;
+    Epoch epoch;
+  };
+  void remember();
+
+  Content content_;
+  Txid txid_;
+  Epoch epoch_;
+  std::vector<Past> unsynced_;
+};
+
+/// Applies the pages of a file, whatever they belong to.
+void apply_pages(Content& content, const LogFile& file);
+
+}  // namespace litecluster::test::cluster

@@ -1,0 +1,221 @@
+#include "sim/cluster/follower.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "log/restore.hpp"
+#include "log/restore_plan.hpp"
+
+namespace litecluster::test::cluster {
+
+namespace {
+
+constexpr int replans_max = 20;
+
+}  // namespace
+
+// Feeder.
+
+replication::FollowWork Feeder::plan(const log::LogView& view) const {
+  return replication::plan_follow(view, replica().txid(), true);
+}
+
+Result<bool> Feeder::carry_out(const Context& context, const replication::FollowWork& work) {
+  if (std::holds_alternative<replication::UpToDate>(work)) return false;
+  if (const auto* stuck = std::get_if<replication::Stuck>(&work)) return std::unexpected(stuck->reason);
+  Status done;
+  if (const auto* apply = std::get_if<replication::ApplyObjects>(&work)) {
+    done = apply_objects(context, apply->objects);
+  } else {
+    done = seed(context, std::nullopt);
+  }
+  if (!done) return std::unexpected(done.error());
+  return true;
+}
+
+Status Feeder::advance_to(const Context& context, const log::LogView& view, Txid txid) {
+  while (replica().txid() < txid) {
+    if (auto alive = context.status("catch up"); !alive) return alive;
+    replication::FollowWork work = plan(view);
+    if (auto* apply = std::get_if<replication::ApplyObjects>(&work)) {
+      std::erase_if(apply->objects, [&](const log::Object& object) { return object.name.max > txid; });
+      if (!apply->objects.empty()) {
+        if (auto applied = apply_objects(context, apply->objects); !applied) return applied;
+        continue;
+      }
+    }
+    if (const auto* stuck = std::get_if<replication::Stuck>(&work)) return std::unexpected(stuck->reason);
+    if (auto seeded = seed(context, txid); !seeded) return seeded;
+  }
+  if (replica().txid() == txid) return {};
+  return failure(ErrorCode::failed_precondition, "catch up", to_string(txid), "the replica is beyond it");
+}
+
+Status Feeder::apply_objects(const Context& context, const std::vector<log::Object>& objects) {
+  return bucket_.get_many(context, objects, 0, [&](std::size_t index, Result<base::Bytes> bytes) -> Status {
+    if (bytes) return apply(objects[index], *bytes);
+    if (bytes.error().code() == ErrorCode::not_found) return unusable(objects[index], bytes.error(), false);
+    return std::unexpected(bytes.error());
+  });
+}
+
+Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
+  const Txid before = replica().txid();
+  auto applied = replica().apply(object, LogFile::decode(bytes),
+                                 process_.simulation().bug == PlantedBug::former_primary_trusted);
+  if (applied) {
+    moved(before);
+    return {};
+  }
+  if (applied.error().code() == ErrorCode::already_exists) return {};
+  if (applied.error().code() == ErrorCode::gap) return applied;
+  return unusable(object, applied.error(), true);
+}
+
+std::unexpected<Error> Feeder::unusable(const log::Object& object, const Error& error, bool for_good) {
+  process_.simulation().trace("{}: {} is unusable: {}", process_.host().name(), to_string(object.name),
+                              error.message());
+  watch_.view().forget(object.name);
+  bad_objects_.add({object, error, for_good}, process_.host().boot_time());
+  return std::unexpected(error);
+}
+
+void Feeder::moved(Txid before) {
+  Host& host = process_.host();
+  const Txid txid = replica().txid();
+  process_.simulation().trace("{}: standby at TXID {}", host.name(), txid.value());
+  process_.simulation().judge.standby_at(replica(), std::max(before, host.standby_seen));
+  host.standby_seen = txid;
+  bad_objects_.passed(txid);
+  process_.change();
+}
+
+// log::restore() and Replica::seed().
+Status Feeder::seed(const Context& context, std::optional<Txid> target) {
+  Content content = Content::fresh();
+  std::optional<log::Object> last;
+  Txid reached;
+  for (int plans = 0; plans <= replans_max; ++plans) {
+    auto view = log::read_log(context, bucket_);
+    if (!view) return std::unexpected(view.error());
+    for (const log::Object& bad : bad_objects_.passed_over()) view->forget(bad.name);
+    const auto plan =
+        target ? log::plan_restore(*view, log::RestoreTarget::at(*target)) : log::plan_reachable(*view);
+    if (!plan) return std::unexpected(plan.error());
+    bool vanished = false;
+    for (const log::Object& object : plan->objects) {
+      if (object.name.max <= reached) continue;
+      const auto bytes = bucket_.fetch(context, object);
+      if (!bytes && bytes.error().code() != ErrorCode::not_found) return std::unexpected(bytes.error());
+      vanished = !bytes;
+      if (vanished) break;
+      apply_pages(content, LogFile::decode(*bytes));
+      last = object;
+      reached = object.name.max;
+    }
+    if (vanished) continue;
+    if (last->checksum && *last->checksum != content.checksum) {
+      return failure(ErrorCode::corrupt, "seed the replica", to_string(last->name),
+                     "its checksum is another");
+    }
+    const auto info = bucket_.info(context, log::ObjectName::raw(reached));
+    const Epoch epoch = info && info->author ? info->author->epoch : Epoch();
+    const Txid before = replica().txid();
+    process_.work(process_.simulation().schedule.between(0, process_.unit() / 50));
+    replica().become(content, reached, epoch);
+    ++process_.simulation().statistics.seeds;
+    moved(before);
+    return {};
+  }
+  return failure(ErrorCode::unavailable, "restore", {}, "objects keep vanishing");
+}
+
+// Follower.
+
+Follower::Follower(Process& process, SimulatedBucket& bucket, LogWatch& watch)
+    : process_(process), bucket_(bucket), watch_(watch), feeder_(process, bucket, watch) {
+  process_.spawn([this] {
+    run();
+    ended_ = true;
+  });
+}
+
+std::optional<std::uint64_t> Follower::lag() const {
+  if (!watch_.live()) return std::nullopt;
+  const std::uint64_t end = watch_.view().end().txid.value();
+  const std::uint64_t applied = process_.host().disk().replica.txid().value();
+  return end > applied ? end - applied : 0;
+}
+
+Status Follower::catch_up(const Context& context) {
+  if (auto complete = watch_.wait_complete(context, 30 * process_.unit()); !complete) return complete;
+  const Txid end = watch_.view().end().txid;
+  Txid last = process_.host().disk().replica.txid();
+  Time progress = process_.now();
+  while (process_.host().disk().replica.txid() < end) {
+    if (auto status = context.status("catch up"); !status) return status;
+    const Txid applied = process_.host().disk().replica.txid();
+    if (applied > last) progress = process_.now();
+    last = applied;
+    if (process_.now() - progress > 30 * process_.unit()) {
+      return failure(ErrorCode::deadline_exceeded, "catch up", to_string(end), "no progress");
+    }
+    process_.wait(process_.unit());
+  }
+  return {};
+}
+
+void Follower::stop() {
+  stop_.cancel();
+  process_.change();
+  while (!ended_) process_.wait(process_.unit());
+}
+
+void Follower::run() {
+  Time pause = process_.unit() / 10;
+  while (!stop_.done()) {
+    seeding_ = false;
+    const auto step = advance();
+    if (stop_.done()) return;
+    if (step) {
+      pause = process_.unit() / 10;
+      if (!*step) process_.wait(5 * process_.unit());
+      continue;
+    }
+    process_.simulation().trace("{}: cannot follow: {}", process_.host().name(), step.error().message());
+    // After a seed that failed even a change of the log does not hurry it.
+    const Time until = process_.now() + pause;
+    if (seeding_) {
+      while (!stop_.done() && process_.now() < until) process_.wait_until(until);
+    } else {
+      process_.wait_until(until);
+    }
+    pause = std::min(pause * 2, seeding_ ? 30 * process_.unit() : 2 * process_.unit());
+  }
+}
+
+Result<bool> Follower::advance() {
+  if (auto complete = watch_.wait_complete(stop_, process_.unit()); !complete)
+    return std::unexpected(complete.error());
+  look_at_bad_objects();
+  const replication::FollowWork work = feeder_.plan(watch_.view());
+  seeding_ = std::holds_alternative<replication::Reseed>(work);
+  return feeder_.carry_out(stop_, work);
+}
+
+void Follower::look_at_bad_objects() {
+  auto& bad = feeder_.bad_objects();
+  for (const log::Object& object : bad.take_due(process_.host().boot_time())) {
+    const auto found = bucket_.info(stop_, object.name);
+    if (!found && found.error().code() != ErrorCode::not_found) continue;
+    bool usable = found.has_value();
+    if (found && found->sequence == object.sequence) {
+      usable = bad.try_again(object.name);
+    } else {
+      bad.forget(object.name);
+    }
+    if (usable) watch_.add(*found);
+  }
+}
+
+}  // namespace litecluster::test::cluster

@@ -1,0 +1,227 @@
+#include "sim/cluster/world.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/logging.hpp"
+#include "sim/cluster/agent.hpp"
+#include "sim/cluster/host.hpp"
+
+namespace litecluster::test::cluster {
+
+namespace {
+
+constexpr std::uint64_t events_max = 400'000;
+/// How long after the last fault somebody leads and writes go through, and how long after the last write all
+/// nodes are equal; in leases.
+constexpr Time leases_to_lead = 8;
+constexpr Time leases_to_converge = 5;
+
+}  // namespace
+
+World::World(PlantedBug bug) {
+  simulation_.bug = bug;
+  base::configure_logging(base::LogLevel::off, base::LogFormat::automatic);
+}
+
+World::~World() = default;
+
+Outcome World::run(std::uint64_t seed) {
+  set_up(seed);
+  Judge& judge = simulation_.judge;
+  while (judge.violation().empty() && simulation_.now() < simulation_.settings.end_at &&
+         simulation_.schedule.step()) {
+    if (++simulation_.statistics.events > events_max)
+      judge.violated("the nodes keep each other busy without end");
+  }
+  if (judge.violation().empty()) check_end();
+  if (!judge.violation().empty()) simulation_.trace("VIOLATED: {}", judge.violation());
+  simulation_.hosts.clear();
+  simulation_.schedule.clear();
+  return {judge.violation(), simulation_.statistics};
+}
+
+std::string World::history(std::uint64_t seed) {
+  simulation_.tracing = true;
+  simulation_.history.clear();
+  run(seed);
+  simulation_.tracing = false;
+  return std::exchange(simulation_.history, {});
+}
+
+void World::set_up(std::uint64_t seed) {
+  simulation_.hosts.clear();
+  simulation_.schedule.reset(seed);
+  simulation_.states.reset();
+  simulation_.server.reset();
+  simulation_.judge.reset();
+  simulation_.statistics = {};
+  simulation_.cuts.clear();
+  simulation_.outages.clear();
+  simulation_.healed = false;
+  states_at_heal_ = 0;
+  history_at_heal_ = 0;
+  choose_settings();
+  Scheduler& schedule = simulation_.schedule;
+  for (std::size_t index = 0; index < simulation_.settings.nodes; ++index) {
+    simulation_.hosts.push_back(std::make_unique<Host>(simulation_, index));
+    Host* const host = simulation_.hosts.back().get();
+    schedule.at(schedule.between(0, simulation_.unit()), [host] { host->power_on(); });
+  }
+  schedule_faults();
+  schedule.at(simulation_.settings.heal_at, [this] { heal(); });
+  schedule.at(3 * simulation_.unit(), [this] { members_hear(); });
+  schedule.at(simulation_.settings.end_at, [] {});
+}
+
+void World::choose_settings() {
+  Scheduler& chance = simulation_.schedule;
+  Settings& settings = simulation_.settings;
+  settings = {};
+  settings.nodes = static_cast<std::size_t>(chance.between(2, 5));
+  // One in eight is slow, so that the log's grace of a minute is short beside a stop.
+  const bool slow = chance.random() % 8 == 0;
+  settings.lease_ttl = slow ? 20 * second : 2 * second;
+  const auto sometimes = [&](std::uint32_t percent, std::int64_t low, std::int64_t high) {
+    return chance.chance(percent) ? static_cast<std::uint32_t>(chance.between(low, high)) : 0U;
+  };
+  settings.loss_percent = sometimes(50, 1, 20);
+  settings.slow_percent = sometimes(50, 1, 15);
+  settings.stale_percent = sometimes(50, 1, 40);
+  settings.stop_percent = sometimes(50, 1, 8);
+  settings.failure_percent = sometimes(30, 1, 40);
+  settings.two_steps = chance.chance(50);
+  settings.few_values = chance.chance(30);
+  settings.heal_at = chance.between(3, 12) * settings.lease_ttl;
+  settings.quiet_at = settings.heal_at + leases_to_lead * settings.lease_ttl;
+  settings.end_at = settings.quiet_at + leases_to_converge * settings.lease_ttl;
+}
+
+void World::schedule_faults() {
+  Scheduler& chance = simulation_.schedule;
+  const Settings& settings = simulation_.settings;
+  if (chance.chance(30)) {
+    const Time from = chance.between(0, settings.heal_at);
+    simulation_.outages.push_back({0, true, true, from, from + chance.between(1, 25) * simulation_.unit()});
+  }
+  const std::int64_t count = chance.between(0, 12);
+  for (std::int64_t fault = 0; fault < count; ++fault) schedule_fault(chance.between(0, settings.heal_at));
+}
+
+void World::schedule_fault(Time time) {
+  Scheduler& chance = simulation_.schedule;
+  const Time unit = simulation_.unit();
+  Host* const host = simulation_.hosts[chance.random() % simulation_.hosts.size()].get();
+  const auto when_it_leads = [this](auto action) {
+    // Faults hurt most where somebody leads.
+    for (const auto& other : simulation_.hosts) {
+      if (other->agent() != nullptr && other->agent()->leads()) return action(*other);
+    }
+  };
+  const bool leader = chance.chance(60);
+  const auto on = [this, host, leader, when_it_leads, time](auto action) {
+    simulation_.schedule.at(time, [this, host, leader, when_it_leads, action] {
+      if (simulation_.healed) return;
+      if (leader) {
+        when_it_leads(action);
+      } else {
+        action(*host);
+      }
+    });
+  };
+  switch (chance.random() % 9) {
+    case 0: return on([](Host& at) { at.crash_agent(); });
+    case 1: return on([](Host& at) { at.power_failure(); });
+    case 2:
+    case 3: {
+      const bool whole = chance.chance(50);
+      const Time length = chance.between(1, chance.chance(30) ? 100 : 30) * unit;
+      return on([time, length, whole](Host& at) { at.pause(time + length, whole); });
+    }
+    case 4:
+    case 5: return on([this, time](Host& at) { cut(at, time); });
+    case 6: return on([this](Host& at) { ask_for_hand_over(at); });
+    case 7: {
+      const Time by = chance.between(-20, 20) * 10 * second;
+      return on([by](Host& at) { at.step_wall_clock(by); });
+    }
+    default:
+      return on([this, unit](Host& at) {
+        if (at.agent() == nullptr) return;
+        at.agent()->connection_changed(false);
+        at.agent_at(simulation_.now() + simulation_.schedule.between(0, 5 * unit),
+                    [&at] { at.agent()->connection_changed(true); });
+      });
+  }
+}
+
+void World::cut(Host& host, Time from) {
+  Scheduler& chance = simulation_.schedule;
+  const std::int64_t which = chance.between(0, 2);
+  const Time until = from + chance.between(1, 40) * simulation_.unit();
+  simulation_.trace("{}: cut off {}", host.name(),
+                    which == 0   ? "both ways"
+                    : which == 1 ? "outgoing"
+                                 : "incoming");
+  simulation_.cuts.push_back({host.index(), which != 2, which != 1, from, until});
+}
+
+void World::ask_for_hand_over(Host& host) {
+  if (host.agent() == nullptr || host.agent_paused()) return;
+  const std::size_t other = simulation_.schedule.random() % simulation_.hosts.size();
+  const bool named = other != host.index() && simulation_.chance(50);
+  host.agent()->step_down(named ? simulation_.hosts[other]->name() : "");
+}
+
+void World::members_hear() {
+  for (const auto& host : simulation_.hosts) {
+    if (host->agent() != nullptr && !host->agent_paused() && simulation_.arrival(host->index(), false)) {
+      host->agent()->members_heard();
+    }
+  }
+  simulation_.schedule.at(simulation_.now() + 3 * simulation_.unit(), [this] { members_hear(); });
+}
+
+void World::heal() {
+  simulation_.trace("all is well from now on");
+  simulation_.healed = true;
+  states_at_heal_ = simulation_.states.size();
+  history_at_heal_ = simulation_.judge.history().size();
+  for (const auto& host : simulation_.hosts) {
+    if (host->agent_paused() || host->machine_paused()) host->resume();
+    host->power_on();
+  }
+}
+
+void World::check_end() {
+  Judge& judge = simulation_.judge;
+  const auto& hosts = simulation_.hosts;
+  const auto leader = std::ranges::find_if(
+      hosts, [](const auto& host) { return host->agent() != nullptr && host->agent()->leads(); });
+  if (leader == hosts.end()) {
+    std::string states;
+    for (const auto& host : hosts) {
+      states += fmt::format(" {}: {};", host->name(), host->agent() ? host->agent()->state_text() : "down");
+    }
+    return judge.violated("nobody leads although all has been well for long:" + states);
+  }
+  if (judge.history().size() <= history_at_heal_ || judge.end_state() < states_at_heal_) {
+    return judge.violated("no write has gone through although all has been well for long");
+  }
+  const auto& end = judge.history().back().content.pages;
+  for (const auto& host : hosts) {
+    const bool leads = host == *leader;
+    if (leads ? !host->disk().primary : host->disk().primary.has_value()) {
+      return judge.violated(fmt::format("{} has not come to its role", host->name()));
+    }
+    const Content& content = leads ? host->disk().primary->content() : host->disk().replica.content();
+    if (content.pages != end) {
+      return judge.violated(fmt::format("{} is not at the end of the history", host->name()));
+    }
+  }
+  judge.account();
+}
+
+}  // namespace litecluster::test::cluster

@@ -1,0 +1,61 @@
+// A whole cluster in a simulation of one thread: two to five nodes with clocks of their own, each made of the
+// state machines that run in production, over a model of JetStream and of a database. One seed decides all; a
+// run reproduces exactly.
+//
+// A run has three parts. In the first, everything fails: messages are lost, late and doubled; reads are
+// stale; the servers are away; paths are cut one way or both; agents die; power fails and takes away what was
+// not synced; agents, or whole machines, are stopped for longer than a lease (in the slow runs for longer
+// than the log keeps its raw objects); wall clocks are set; backends do not start, or do not end; operators
+// ask for hand-overs. Then all is well: within a stated time somebody leads and writes go through. Then
+// clients stop: all nodes come to equal content, and each write ever acknowledged is accounted for. judge.hpp
+// says what is checked at every step.
+//
+// The parts that wait for servers run on fibers (fiber.hpp), the rest is events:
+//   host.hpp            machine, clock, disk, guard, application
+//   agent.hpp           App::Impl and DatabaseRole: the steps of promotion and demotion
+//   lease.hpp           LeaseStore          follower.hpp   Follower and ReplicaFeeder
+//   leader.hpp          LeaderSession, Publisher, Maintainer
+//   log_watch.hpp       LogWatcher          bucket.hpp     NatsObjectBucket
+//   server.hpp          JetStream           database.hpp   Database, Replica, judge_former_primary()
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sim/cluster/simulation.hpp"
+
+namespace litecluster::test::cluster {
+
+struct Outcome {
+  std::string violation;  ///< empty when every promise was kept
+  Statistics statistics;
+};
+
+class World {
+ public:
+  explicit World(PlantedBug bug = PlantedBug::none);
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+  ~World();
+
+  Outcome run(std::uint64_t seed);
+  /// The same run again, as lines of text for a person.
+  std::string history(std::uint64_t seed);
+
+ private:
+  void set_up(std::uint64_t seed);
+  void choose_settings();
+  void schedule_faults();
+  void schedule_fault(Time time);
+  void cut(Host& host, Time from);
+  void ask_for_hand_over(Host& host);
+  void heal();
+  void members_hear();
+  void check_end();
+
+  Simulation simulation_;
+  std::size_t states_at_heal_ = 0;
+  std::size_t history_at_heal_ = 0;
+};
+
+}  // namespace litecluster::test::cluster
