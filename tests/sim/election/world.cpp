@@ -361,13 +361,14 @@ void World::handle_process(Node& node, const Event& event) {
 void World::resume(Node& node) {
   node.paused_until = 0;
   const bool timer_first = chance(50);
-  std::ranges::stable_partition(
-      node.missed, [&](const Event& event) { return (event.kind == Kind::timer) == timer_first; });
-  for (Event event : node.missed) {
-    event.time = now_;
-    event.order = order_++;
-    queue_.push_back(event);
-    std::ranges::push_heap(queue_, Later());
+  for (const bool timers : {timer_first, !timer_first}) {
+    for (Event event : node.missed) {
+      if ((event.kind == Kind::timer) != timers) continue;
+      event.time = now_;
+      event.order = order_++;
+      queue_.push_back(event);
+      std::ranges::push_heap(queue_, Later());
+    }
   }
   node.missed.clear();
 }
