@@ -73,16 +73,34 @@ ObjectInfo with_place(ObjectInfo info, std::uint64_t sequence, ServerTime time) 
   return info;
 }
 
+/// What counted as pending when a consumer was made may have been removed meanwhile, and then nothing more
+/// comes: whether that is so. Direct reads only.
+bool nothing_follows(const Context& context, const JetStream& jetstream,
+                     const OrderedConsumerOptions& options, std::uint64_t from_sequence) {
+  const auto rest = jetstream.next_message(context, options.stream, options.filter,
+                                           std::max<std::uint64_t>(from_sequence, 1));
+  return !rest && rest.error().code() == ErrorCode::not_found;
+}
+
 class JetStreamObjectWatch final : public ObjectWatch {
  public:
-  JetStreamObjectWatch(OrderedConsumer consumer, std::uint64_t from_sequence)
-      : consumer_(std::move(consumer)),
+  JetStreamObjectWatch(JetStream jetstream, OrderedConsumerOptions options, OrderedConsumer consumer,
+                       std::uint64_t from_sequence)
+      : jetstream_(std::move(jetstream)),
+        options_(std::move(options)),
+        consumer_(std::move(consumer)),
         from_sequence_(from_sequence),
         initial_done_(consumer_.initial_pending() == 0) {}
 
   Result<ObjectInfo> next(const Context& context) override {
-    auto delivery = consumer_.next(context);
+    auto delivery = consumer_.next(until_silence(context));
+    while (!delivery && delivery.error().code() == ErrorCode::deadline_exceeded && !context.done()) {
+      initial_done_ = initial_done_ || nothing_follows(context, jetstream_, options_, resume_sequence());
+      heard_at_ = std::chrono::steady_clock::now();
+      delivery = consumer_.next(until_silence(context));
+    }
     if (!delivery) return std::unexpected(delivery.error());
+    heard_at_ = std::chrono::steady_clock::now();
     if (delivery->pending == 0) initial_done_ = true;
     auto info = parse_object_info(delivery->message.text(), delivery->message.subject());
     if (!info) return info;
@@ -95,9 +113,17 @@ class JetStreamObjectWatch final : public ObjectWatch {
   }
 
  private:
+  /// While the beginning is not through, no wait goes on beyond listing_silence since something was heard.
+  [[nodiscard]] Context until_silence(const Context& context) const {
+    return initial_done_ ? context : context.with_deadline(heard_at_ + listing_silence);
+  }
+
+  JetStream jetstream_;
+  OrderedConsumerOptions options_;
   OrderedConsumer consumer_;
   std::uint64_t from_sequence_;
   bool initial_done_;
+  std::chrono::steady_clock::time_point heard_at_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace
@@ -164,17 +190,14 @@ Result<std::vector<ObjectInfo>> JetStreamObjectStore::all_metadata(const Context
   // Each metadata subject holds one message: all of them are the newest ones. Asked for the last per subject
   // while others write, nats-server 2.9 leaves some out and counts wrong what is pending.
   options.start = StartAll{};
-  auto consumer = OrderedConsumer::create(context, jetstream_, std::move(options));
+  auto consumer = OrderedConsumer::create(context, jetstream_, options);
   if (!consumer) return std::unexpected(consumer.error());
   std::vector<ObjectInfo> all;
   std::uint64_t pending = consumer->initial_pending();
   while (pending != 0) {
     auto delivery = consumer->next(context.with_timeout(listing_silence));
     if (!delivery && delivery.error().code() == ErrorCode::deadline_exceeded && !context.done()) {
-      // What counted as pending may have been removed meanwhile, and then nothing more comes: ask.
-      const auto rest = jetstream_.next_message(context, stream_, fmt::format("$O.{}.M.>", bucket_),
-                                                consumer->last_sequence() + 1);
-      if (!rest && rest.error().code() == ErrorCode::not_found) return all;
+      if (nothing_follows(context, jetstream_, options, consumer->last_sequence() + 1)) return all;
       continue;
     }
     if (!delivery) return std::unexpected(delivery.error());
@@ -205,9 +228,10 @@ Result<std::unique_ptr<ObjectWatch>> JetStreamObjectStore::watch(const Context& 
   } else {
     options.start = StartAtSequence{from_sequence};
   }
-  auto consumer = OrderedConsumer::create(context, jetstream_, std::move(options));
+  auto consumer = OrderedConsumer::create(context, jetstream_, options);
   if (!consumer) return std::unexpected(consumer.error());
-  return std::make_unique<JetStreamObjectWatch>(std::move(*consumer), from_sequence);
+  return std::make_unique<JetStreamObjectWatch>(jetstream_, std::move(options), std::move(*consumer),
+                                                from_sequence);
 }
 
 Status JetStreamObjectStore::remove(const Context& context, std::string_view name) {

@@ -319,6 +319,25 @@ TEST_F(ObjectStoreTest, WatchTellsWhatIsThereThenChangesAndResumes) {
   EXPECT_ERROR(store_->watch(soon(), 1000), ErrorCode::gap);
 }
 
+// What is pending when the watch begins goes away while it is delivered, and nothing comes after it. The
+// messages are no objects, but quick to publish.
+TEST_F(ObjectStoreTest, TheBeginningOfAWatchEndsAlsoWhenTheRestOfItIsRemoved) {
+  const auto connection = connect();
+  const JetStream jetstream(connection);
+  for (int count = 0; count < 20'000; ++count) {
+    ASSERT_OK(connection->publish("$O.b.M." + std::to_string(count), as_bytes("{}")));
+  }
+  ASSERT_OK(connection->flush(soon()));
+  auto watch = store_->watch(soon(), 0);
+  ASSERT_OK(watch);
+  ASSERT_OK(jetstream.purge(soon(), "OBJ_b", {.filter = "$O.b.M.>", .below_sequence = 0, .keep = 0}));
+  const Context limit = soon();
+  while (!(*watch)->initial_done() && !limit.done()) {
+    static_cast<void>((*watch)->next(limit.with_timeout(std::chrono::seconds(1))));
+  }
+  EXPECT_TRUE((*watch)->initial_done());
+}
+
 TEST_F(ObjectStoreTest, WatchGoesOnOverRestarts) {
   auto watch = store_->watch(soon(), 0);
   ASSERT_OK(watch);
