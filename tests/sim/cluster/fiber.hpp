@@ -54,11 +54,12 @@ class Fiber {
   std::function<void()> body_;
   std::uint64_t ticket_ = 0;
   bool killed_ = false;
-  void* tsan_own_ = nullptr;
-  void* tsan_outside_ = nullptr;
-  void* asan_saved_ = nullptr;
-  const void* asan_outside_ = nullptr;
-  std::size_t asan_outside_size_ = 0;
+  // For the sanitizers, which have to be told of each switch.
+  [[maybe_unused]] void* tsan_own_ = nullptr;
+  [[maybe_unused]] void* tsan_outside_ = nullptr;
+  [[maybe_unused]] void* asan_saved_ = nullptr;
+  [[maybe_unused]] const void* asan_outside_ = nullptr;
+  [[maybe_unused]] std::size_t asan_outside_size_ = 0;
 };
 
 /// Keeps stacks for the next run.
