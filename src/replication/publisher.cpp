@@ -360,9 +360,10 @@ class PublisherImplementation final : public Publisher {
     if (!busy && !database_->changed()) {
       const auto changed =
           database_->wait_for_change(stop_.with_timeout(std::max(until - now, base::Duration(1))));
-      if (changed) return {};
-      if (changed.error().code() != ErrorCode::deadline_exceeded) return std::unexpected(changed.error());
-      release_memory();
+      if (!changed && changed.error().code() != ErrorCode::deadline_exceeded) {
+        return std::unexpected(changed.error());
+      }
+      if (!changed || !*changed) release_memory();
       return {};
     }
     const base::Duration pause =
