@@ -66,7 +66,9 @@ void RemoteControl::stop() {
 
 void RemoteControl::run() {
   const std::string subject = app_.impl().options().cluster + ".ctl." + app_.impl().options().node + ".>";
-  while (!stop_.wait_for(std::chrono::milliseconds(100))) {
+  // Short: a node that leads or follows can be expected to answer, and it does so within some 50 ms of its
+  // start.
+  while (!stop_.wait_for(std::chrono::milliseconds(10))) {
     const auto connection = app_.impl().connection();
     if (!connection) continue;
     auto subscription = connection->subscribe(subject);

@@ -82,6 +82,10 @@ def statuses(url, cluster):
     return (json.loads(done.stdout) if done.returncode == 0 else []) or [{}]
 
 
+def all_staged(entries):
+    return {entry["node"]: entry for entry in entries} if all("stage" in entry for entry in entries) else None
+
+
 def check_cluster(directory):
     nats = NatsServers(directory / "cluster").start()
     nodes = [Node(directory / "cluster", nats.url, f"n{number}") for number in (1, 2)]
@@ -96,7 +100,8 @@ def check_cluster(directory):
         other = next(node for node in nodes if node is not leader)
         wait_until(lambda: (other.status() or {}).get("stage") == "standby", 30, "a standby")
         wait_until(lambda: other.status()["lag"]["txids"] == 0, 30, "it has caught up")
-        seen = {entry["node"]: entry for entry in statuses(nats.url, "test")}
+        # A node answers by NATS a moment after it has joined.
+        seen = wait_until(lambda: all_staged(statuses(nats.url, "test")), 30, "both nodes tell their stage")
         assert {entry["stage"] for entry in seen.values()} == {"active", "standby"}, seen
         assert seen[leader.name]["leader"] == leader.name == seen[other.name]["leader"]
         assert seen[other.name]["epoch"] == seen[leader.name]["epoch"] or seen[other.name]["epoch"] == 0
