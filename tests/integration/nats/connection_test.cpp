@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/mutex.hpp"
+#include "support/eventually.hpp"
 #include "support/nats_fixture.hpp"
 
 namespace litecluster::nats {
@@ -309,8 +310,8 @@ TEST_F(ConnectionTest, NeverBlocksForLongOnAServerThatDoesNotRead) {
   server_->resume();
   EXPECT_ERROR(status, ErrorCode::unavailable);
   EXPECT_LT(took, write_timeout + std::chrono::seconds(5));
-  ASSERT_OK(connection->wait_connected(soon()));
-  EXPECT_OK(connection->flush(soon()));
+  // The broken connection may count as one for a moment yet; then another takes its place.
+  EXPECT_TRUE(test::eventually([&] { return connection->flush(soon()).has_value(); }));
 }
 
 // The library gives up for good when it meets the same authorisation error twice; we do not.
