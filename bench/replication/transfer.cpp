@@ -3,7 +3,7 @@
 //
 //   bench_transfer           LITECLUSTER_BENCH_MEBIBYTES: of each transfer, default 192
 //
-// Pages hold bytes that do not compress, so that bytes of pages are bytes on the wire. Two ways to replicate:
+// Half of what pages hold compresses. What counts is bytes on the wire. Two ways to replicate:
 // a backlog that was written while the publisher was stopped, with no application in its way; and a live one,
 // where application, publisher and nats-server share the processors and bare publishes have theirs alone.
 #include <signal.h>

@@ -40,10 +40,6 @@ int guard_death_signal() {
   return SIGRTMAX - 1;
 }
 
-}  // namespace
-
-namespace {
-
 void kill_group(const GuardMemory& memory) {
   const std::int32_t group = memory.backend_group.load();
   if (group > 1) ::kill(-group, SIGKILL);

@@ -66,8 +66,7 @@ void RemoteControl::stop() {
 
 void RemoteControl::run() {
   const std::string subject = app_.impl().options().cluster + ".ctl." + app_.impl().options().node + ".>";
-  // Short: a node that leads or follows can be expected to answer, and it does so within some 50 ms of its
-  // start.
+  // Short: a node that leads or follows is expected to answer, and may do either as soon as it is connected.
   while (!stop_.wait_for(std::chrono::milliseconds(10))) {
     const auto connection = app_.impl().connection();
     if (!connection) continue;

@@ -107,7 +107,7 @@ Result<FileInfo> DatabaseBuilder::apply_file(Source& file, const Context& contex
   if (auto matches = check_checksum(header->pre_apply, "pre-apply", file.name(), context); !matches) {
     return std::unexpected(matches.error());
   }
-  if (header->no_checksum && !options_.track_checksum) rolling_.reset();
+  if (header->no_checksum && !options_.track_checksum) forget_checksum();
   if (auto written = write_pages(decoder, context); !written) return std::unexpected(written.error());
   txid_ = header->max_txid;
   const auto post_apply = decoder.info().trailer.post_apply;
@@ -166,16 +166,13 @@ Status DatabaseBuilder::write_pages(Decoder& decoder, const Context& context) {
                     fmt::format("TXIDs {}-{} do not hold every page of the database; start from a snapshot",
                                 to_string(header.min_txid), to_string(header.max_txid)));
     }
-    rolling_.reset();  // pages that are in no file read as zeros, which was not counted
+    forget_checksum();  // pages that are in no file read as zeros, which was not counted
   }
   return set_page_count(header.commit);
 }
 
 Status DatabaseBuilder::track_page(const Page& page) {
-  if (!rolling_) {
-    remember_checksum(page.number, unknown);
-    return {};
-  }
+  if (!rolling_) return {};
   if (page.number.value() <= page_count_) {
     const auto old = stored_checksum(page.number);
     if (!old) return std::unexpected(old.error());
@@ -185,6 +182,11 @@ Status DatabaseBuilder::track_page(const Page& page) {
   rolling_ = rolling_->toggled(checksum);
   remember_checksum(page.number, checksum);
   return {};
+}
+
+void DatabaseBuilder::forget_checksum() {
+  rolling_.reset();
+  known_.clear();
 }
 
 void DatabaseBuilder::remember_checksum(PageNo number, Checksum checksum) {

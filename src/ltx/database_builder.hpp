@@ -75,6 +75,7 @@ class DatabaseBuilder {
   [[nodiscard]] Status set_page_count(std::uint32_t commit);
   [[nodiscard]] Result<Checksum> stored_checksum(PageNo number);
   void remember_checksum(PageNo number, Checksum checksum);
+  void forget_checksum();
 
   std::filesystem::path target_;
   base::AtomicFile file_;
@@ -83,7 +84,8 @@ class DatabaseBuilder {
   std::uint32_t page_count_ = 0;
   std::optional<Txid> txid_;
   std::optional<Checksum> rolling_;  // of the pages written so far, as long as it is known
-  std::vector<Checksum> known_;      // of the first pages, by number - 1; unknown: a checksum of no page
+  // Of the first pages, by number - 1, as long as rolling_ is known. Unknown: a checksum of no page.
+  std::vector<Checksum> known_;
   std::optional<Error> failure_;
   base::Bytes old_page_;
   base::Bytes run_;  // pages that follow each other and go to the file in one write

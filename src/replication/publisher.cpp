@@ -25,7 +25,9 @@ namespace {
 constexpr base::Duration look_initial = std::chrono::milliseconds(2);
 constexpr base::Duration look_cap = std::chrono::milliseconds(100);
 
+// Memory is given back after so much was appended, and nothing was captured for so long.
 constexpr std::uint64_t bytes_worth_releasing = std::uint64_t{1} << 20U;
+constexpr base::Duration calm_before_release = std::chrono::milliseconds(900);
 
 // An append that takes longer is told by problem().
 constexpr base::Duration answer_patience = std::chrono::seconds(5);
@@ -225,7 +227,7 @@ class PublisherImplementation final : public Publisher {
     if (due) {
       const auto complete = requests.empty() ? capture_next() : capture_all();
       if (!complete) return std::unexpected(complete.error());
-      if (*complete && !requests.empty()) {
+      if (*complete) {
         for (const auto& request : requests) {
           if (auto served = serve(*request); !served) return std::unexpected(served.error());
         }
@@ -288,6 +290,7 @@ class PublisherImplementation final : public Publisher {
       batcher_.captured(base::system_clock().boot_time(), false);
       return false;
     }
+    captured_at_ = base::system_clock().boot_time();
     captured_.push_back(std::move(**captured));
     if (auto stored = store_captured(); !stored) return std::unexpected(stored.error());
     return true;
@@ -358,13 +361,11 @@ class PublisherImplementation final : public Publisher {
     }
     if (const auto checkpoint = database_->checkpoint_wake_at()) until = std::min(until, *checkpoint);
     if (!busy && !database_->changed()) {
+      if (now - captured_at_ >= calm_before_release) release_memory();
       const auto changed =
           database_->wait_for_change(stop_.with_timeout(std::max(until - now, base::Duration(1))));
-      if (!changed && changed.error().code() != ErrorCode::deadline_exceeded) {
-        return std::unexpected(changed.error());
-      }
-      if (!changed || !*changed) release_memory();
-      return {};
+      if (changed || changed.error().code() == ErrorCode::deadline_exceeded) return {};
+      return std::unexpected(changed.error());
     }
     const base::Duration pause =
         std::clamp(until - now, base::Duration(std::chrono::microseconds(100)), look);
@@ -374,7 +375,7 @@ class PublisherImplementation final : public Publisher {
     return {};
   }
 
-  // Nothing was committed for a while. The buffers of what was appended before are free by now, but the
+  // Nothing was captured for a while. The buffers of what was appended before are free by now, but the
   // allocator keeps them, some 50 MiB after a large backlog.
   void release_memory() {
     std::uint64_t appended = 0;
@@ -504,6 +505,7 @@ class PublisherImplementation final : public Publisher {
   std::unique_ptr<AppendTarget> target_;    // used by the append thread
   ltx::Encoder encoder_;                    // used by the capture thread
   std::uint64_t released_at_ = 0;           // used by the capture thread: appended bytes
+  base::BootTime captured_at_{};            // used by the capture thread
   std::deque<db::CapturedTransaction> captured_;  // used by the capture thread: not yet in the outbox
   Context stop_ = Context::background();
 

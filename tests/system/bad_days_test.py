@@ -133,28 +133,42 @@ def nats_flapping(directory):
     return f"{count} acknowledged writes, {rounds} breaks"
 
 
+def served_without_nats(cluster, leader):
+    """Stops NATS for everybody; for how many seconds the leader's application served on."""
+    stopped = time.monotonic()
+    for server in cluster.nats.servers:
+        server.signal(signal.SIGSTOP)
+    wait_until(lambda: not backend_answers(leader), 30, "the leader's application is stopped")
+    last = max(entry[3] for client in cluster.clients for entry in list(client.acknowledged))
+    assert last - stopped < 2.0 + 0.5, f"served for {last - stopped:.2f} s after NATS was gone, the lease is 2 s"
+    return last - stopped
+
+
+def let_nats_go_on(cluster):
+    for server in cluster.nats.servers:
+        server.signal(signal.SIGCONT)
+
+
+def judge_with_nats(cluster):
+    """The number of acknowledged writes, none of which is lost."""
+    moment = time.monotonic()
+    wait_until(lambda: served_since(cluster.clients, moment), 60, "clients are served when NATS is back")
+    return cluster.check_nothing_is_lost()
+
+
 def nats_gone(directory):
     """NATS is down for everybody: the leader stops serving at its deadline, says so, and somebody goes on later."""
     with Cluster(directory) as cluster:
         leader = cluster.start()
         cluster.write()
         time.sleep(0.5)
-        stopped = time.monotonic()
-        for server in cluster.nats.servers:
-            server.signal(signal.SIGSTOP)
-        wait_until(lambda: not backend_answers(leader), 30, "the leader's application is stopped")
-        last = max(entry[3] for client in cluster.clients for entry in list(client.acknowledged))
-        assert last - stopped < 2.0 + 0.5, f"served for {last - stopped:.2f} s after NATS was gone, the lease is 2 s"
+        served = served_without_nats(cluster, leader)
         wait_until(lambda: not leader_of(cluster.nodes), 30, "nobody says that it leads")
         wait_until(lambda: any(check["name"] in ("nats", "lease") and check["level"] != "passing"
                                for check in (leader.status() or {"health": {"checks": []}})["health"]["checks"]), 30,
                    "the node's health says why")
-        for server in cluster.nats.servers:
-            server.signal(signal.SIGCONT)
-        moment = time.monotonic()
-        wait_until(lambda: served_since(cluster.clients, moment), 60, "clients are served when NATS is back")
-        count = cluster.check_nothing_is_lost()
-        return f"served for {last - stopped:.2f} s of a lease of 2 s; {count} acknowledged writes"
+        let_nats_go_on(cluster)
+        return f"served for {served:.2f} s of a lease of 2 s; {judge_with_nats(cluster)} acknowledged writes"
 
 
 def guard_stopped(directory):
@@ -164,19 +178,10 @@ def guard_stopped(directory):
         cluster.write()
         time.sleep(0.5)
         leader.process.signal(signal.SIGSTOP)
-        stopped = time.monotonic()
-        for server in cluster.nats.servers:
-            server.signal(signal.SIGSTOP)
-        wait_until(lambda: not backend_answers(leader), 30, "the leader's application is stopped")
-        last = max(entry[3] for client in cluster.clients for entry in list(client.acknowledged))
-        assert last - stopped < 2.0 + 0.5, f"served for {last - stopped:.2f} s after NATS was gone, the lease is 2 s"
-        for server in cluster.nats.servers:
-            server.signal(signal.SIGCONT)
+        served = served_without_nats(cluster, leader)
+        let_nats_go_on(cluster)
         leader.process.signal(signal.SIGCONT)
-        moment = time.monotonic()
-        wait_until(lambda: served_since(cluster.clients, moment), 60, "clients are served when NATS is back")
-        count = cluster.check_nothing_is_lost()
-        return f"served for {last - stopped:.2f} s of a lease of 2 s; {count} acknowledged writes"
+        return f"served for {served:.2f} s of a lease of 2 s; {judge_with_nats(cluster)} acknowledged writes"
 
 
 def backend_answers(node):

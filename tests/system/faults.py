@@ -152,46 +152,43 @@ def everything_killed(cluster, _old):
 
 # Processes that stand still.
 
-@holding
-def all_stopped(cluster, old):
-    processes = everything_of(old)
+def stand_still(processes):
     send(processes, signal.SIGSTOP)
     yield 3
-    cluster.pauses.append((old.name, time.monotonic()))
     send(processes, signal.SIGCONT)
+
+
+def serve_late(cluster, old, processes):
+    """The backend is among them: what it had been asked before, it answers when it goes on."""
+    steps = stand_still(processes)
+    yield next(steps)
+    cluster.pauses.append((old.name, time.monotonic()))
+    next(steps, None)
+
+
+@holding
+def all_stopped(cluster, old):
+    yield from serve_late(cluster, old, everything_of(old))
 
 
 @holding
 def agent_stopped(_cluster, old):
-    agent = old.agent_pid()
-    send([agent], signal.SIGSTOP)
-    yield 3
-    send([agent], signal.SIGCONT)
+    yield from stand_still([old.agent_pid()])
 
 
 @holding
 def backend_stopped(cluster, old):
-    backend = backend_of(old, old.agent_pid())
-    send(backend, signal.SIGSTOP)
-    yield 3
-    cluster.pauses.append((old.name, time.monotonic()))
-    send(backend, signal.SIGCONT)
+    yield from serve_late(cluster, old, backend_of(old, old.agent_pid()))
 
 
 @holding
 def guard_stopped(_cluster, old):
-    guard = old.process.pid
-    send([guard], signal.SIGSTOP)
-    yield 3
-    send([guard], signal.SIGCONT)
+    yield from stand_still([old.process.pid])
 
 
 @holding
 def nats_server_stopped(cluster, old):
-    server = cluster.nats.servers[cluster.server_of(old)]
-    send([server.pid], signal.SIGSTOP)
-    yield 3
-    send([server.pid], signal.SIGCONT)
+    yield from stand_still([cluster.nats.servers[cluster.server_of(old)].pid])
 
 
 # The network.
@@ -200,28 +197,28 @@ def others_of(cluster, old):
     return cluster.nats_places + [place for place in cluster.node_places if place is not old.place]
 
 
-def cut_for(cuts):
-    for cut in cuts:
-        cut.begin()
-    yield 3
-    for cut in cuts:
-        cut.end()
+def in_force(conditions, leases=3):
+    for condition in conditions:
+        condition.begin()
+    yield leases
+    for condition in conditions:
+        condition.end()
 
 
 @holding
 def partition(cluster, old):
     others = others_of(cluster, old)
-    yield from cut_for([network.Cut([old.place], others), network.Cut(others, [old.place])])
+    yield from in_force([network.Cut([old.place], others), network.Cut(others, [old.place])])
 
 
 @holding
 def partition_outgoing(cluster, old):
-    yield from cut_for([network.Cut([old.place], others_of(cluster, old))])
+    yield from in_force([network.Cut([old.place], others_of(cluster, old))])
 
 
 @holding
 def partition_incoming(cluster, old):
-    yield from cut_for([network.Cut(others_of(cluster, old), [old.place])])
+    yield from in_force([network.Cut(others_of(cluster, old), [old.place])])
 
 
 @holding
@@ -229,7 +226,7 @@ def nats_server_isolated(cluster, old):
     """The leader's server cannot reach the other servers any more; clients reach it."""
     server = cluster.nats_places[cluster.server_of(old)]
     others = [place for place in cluster.nats_places if place is not server]
-    yield from cut_for([network.Cut([server], others), network.Cut(others, [server])])
+    yield from in_force([network.Cut([server], others), network.Cut(others, [server])])
 
 
 def host_vanished(cluster, old):
@@ -244,18 +241,12 @@ def host_vanished(cluster, old):
 
 @holding
 def link_slow(_cluster, old):
-    slow = network.Slow(old.place, random.choice([64, 256, 1024]))
-    slow.begin()
-    yield random.uniform(2, 5)
-    slow.end()
+    yield from in_force([network.Slow(old.place, random.choice([64, 256, 1024]))], random.uniform(2, 5))
 
 
 @holding
 def link_lossy(_cluster, old):
-    lossy = network.Lossy(old.place, random.choice([5, 20, 40]))
-    lossy.begin()
-    yield random.uniform(2, 5)
-    lossy.end()
+    yield from in_force([network.Lossy(old.place, random.choice([5, 20, 40]))], random.uniform(2, 5))
 
 
 # NATS.
