@@ -52,6 +52,10 @@ DatabaseRole::~DatabaseRole() {
   share_session(nullptr);
 }
 
+std::filesystem::path DatabaseRole::replica_position_path() const {
+  return text_of(options_.sqlite.replica) + "-position";
+}
+
 bool DatabaseRole::primary_exists() const {
   std::error_code error;
   return std::filesystem::exists(options_.sqlite.path, error);
@@ -143,8 +147,11 @@ Status DatabaseRole::settle_primary(const Context& context, const std::shared_pt
   }
   if (auto complete = watcher->wait_complete(context.with_timeout(log_patience)); !complete) return complete;
   const log::LogView view = watcher->view();
-  auto judged =
-      judge_former_primary(context, {.database = capture_options(), .view = view, .node = options_.node});
+  auto judged = judge_former_primary(context, {.database = capture_options(),
+                                               .replica_position = replica_position_path(),
+                                               .view = view,
+                                               .bucket = bucket_,
+                                               .node = options_.node});
   if (!judged) return std::unexpected(judged.error().within("look at the former primary"));
   switch (judged->worth) {
     case PrimaryWorth::prefix: return primary_to_replica(judged->position, judged->epoch);
@@ -223,11 +230,12 @@ Status DatabaseRole::put_aside(const Context& context, const std::filesystem::pa
 
 Status DatabaseRole::catch_up(const Context& context) {
   in_place_ = false;
+  std::optional<Position> judged;
   {
     const base::MutexLock lock(mutex_);
     in_place_ = dormant_watcher_ != nullptr;
     watcher_ = std::move(dormant_watcher_);
-    dormant_position_.reset();
+    judged = std::exchange(dormant_position_, std::nullopt);
   }
   if (!in_place_) {
     const auto follower = this->follower();
@@ -239,6 +247,11 @@ Status DatabaseRole::catch_up(const Context& context) {
   if (auto complete = watcher_->wait_complete(context); !complete) return complete;
   const db::LogEnd end =
       replication::log_end_of(watcher_->with_view([](const log::LogView& view) { return view.end(); }));
+  // What was proven was proven for the log as it ended then.
+  if (judged && end.txid != judged->txid) {
+    return failure(ErrorCode::conflict, "catch up", text_of(options_.sqlite.path),
+                   "others have written since it was looked at");
+  }
   auto database = attach(context, end);
   if (!database) return std::unexpected(database.error());
   database_ = std::move(*database);
@@ -327,7 +340,6 @@ Status DatabaseRole::install_primary(const Context& context) {
   std::filesystem::remove_all(replication::state_directory(options_.sqlite.path), ignored);
   LITECLUSTER_FAULT_POINT("promote.install");
   if (auto moved = db::move_database(options_.sqlite.replica, options_.sqlite.path); !moved) return moved;
-  std::filesystem::remove(text_of(options_.sqlite.replica) + "-position", ignored);
   LITECLUSTER_FAULT_POINT("promote.installed");
   return {};
 }
@@ -338,6 +350,9 @@ Status DatabaseRole::attach_capture(const Context& context) {
     if (!database) return std::unexpected(database.error());
     database_ = std::move(*database);
   }
+  // Until now it said what the database is (former_primary.hpp). Now capture does.
+  std::error_code ignored;
+  std::filesystem::remove(replica_position_path(), ignored);
   auto options = replication::leader_session_options(options_.sqlite, options_.node);
   auto session = replication::LeaderSession::start(std::move(options), bucket_, std::move(watcher_),
                                                    std::move(appender_), std::move(database_));

@@ -3,8 +3,10 @@
 #include <ranges>
 #include <utility>
 
+#include "app/replay_proof.hpp"
 #include "base/logging.hpp"
 #include "db/capture_state.hpp"
+#include "db/replica_record.hpp"
 #include "replication/session_options.hpp"
 
 namespace litecluster::app {
@@ -37,11 +39,61 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
 }
 
-// The newest state in the log with this content, as far as its checksum tells. Equal changes of two pages
-// cancel each other out in it, so it proves nothing about commits that certainly came after a state of the
-// log and are in no object of ours: those are commits that the log does not have, whatever they add up to.
-const log::Object* state_with(const log::LogView& view, Checksum content, bool is_newer) {
-  return is_newer ? nullptr : view.find_state(content);
+// What attaching found.
+struct Found {
+  db::AttachReport report;
+  /// The state that the log is known to have; 0: none.
+  Txid acknowledged;
+  Position content;
+  std::optional<db::CapturedTransaction> difference;
+  bool difference_is_whole = true;
+};
+
+Result<Found> look_at(db::Database& database) {
+  Found found{.report = database.attach_report(),
+              .acknowledged = database.acknowledged(),
+              .content = database.position(),
+              .difference = std::nullopt};
+  // One capture may hold a part of what there is.
+  while (true) {
+    auto captured = database.capture();
+    if (!captured) return std::unexpected(captured.error());
+    if (!*captured) return found;
+    found.content = (*captured)->position();
+    if (found.difference) {
+      found.difference_is_whole = false;
+    } else {
+      found.difference = std::move(**captured);
+    }
+  }
+}
+
+// The state in the log that this content is, or leads to, beyond doubt.
+Result<std::optional<db::LogEnd>> proven_state(const Context& context, const FormerPrimaryQuestion& question,
+                                               const Found& found) {
+  using Proven = std::optional<db::LogEnd>;
+  const bool nothing_stored = found.report.outcome == db::AttachOutcome::complete;
+  if (nothing_stored) {
+    // A promotion that was killed between moving the replica and attaching to it.
+    const auto replica = db::handed_over_position(question.replica_position, question.database.path);
+    if (!replica) return std::unexpected(replica.error());
+    if (*replica && (*replica)->checksum == found.content.checksum) {
+      return Proven({(*replica)->txid, (*replica)->checksum, (*replica)->epoch});
+    }
+  }
+  // Commits that certainly came after a state of the log, and are in no object of ours, are commits that the
+  // log does not have, whatever they add up to.
+  if (found.report.content_is_newer || !found.difference) return Proven();
+  const log::Object* state = question.view.find_state(found.content.checksum);
+  if (state == nullptr) return Proven();
+  if (nothing_stored) {
+    return found.difference->description().commit == 1 ? Proven(log_end_of(*state)) : Proven();
+  }
+  if (!found.difference_is_whole) return Proven();
+  const auto replaces = replay_replaces(context, question.bucket, question.view, state->name.max,
+                                        found.report.log_end, found.difference->pages());
+  if (!replaces) return std::unexpected(replaces.error());
+  return *replaces ? Proven(log_end_of(*state)) : Proven();
 }
 
 }  // namespace
@@ -56,39 +108,32 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
     return FormerPrimary{.worth = PrimaryWorth::diverged, .position = {}, .epoch = {}, .difference = {}};
   }
   if (!database) return std::unexpected(database.error());
-  const db::AttachReport report = (*database)->attach_report();
-  const bool is_newer = report.content_is_newer || report.outcome == db::AttachOutcome::verified;
-  const Txid reached = (*database)->acknowledged();
-  std::optional<db::CapturedTransaction> difference;
-  Position content = (*database)->position();
-  // One capture may hold a part of what there is.
-  while (true) {
-    auto captured = (*database)->capture();
-    if (!captured) return std::unexpected(captured.error());
-    if (!*captured) break;
-    content = (*captured)->position();
-    if (!difference) difference = std::move(**captured);
-  }
-  if (!difference && !reached.is_zero()) {
+  auto found = look_at(**database);
+  if (!found) return std::unexpected(found.error());
+  if (!found->difference && !found->acknowledged.is_zero()) {
     return FormerPrimary{.worth = PrimaryWorth::prefix,
-                         .position = content,
-                         .epoch = *base ? (*base)->epoch : report.stored_epoch,
+                         .position = found->content,
+                         .epoch = *base ? (*base)->epoch : found->report.stored_epoch,
                          .difference = std::nullopt};
   }
-  if (const log::Object* state = state_with(question.view, content.checksum, is_newer)) {
+  const auto state = proven_state(context, question, *found);
+  if (!state) return std::unexpected(state.error());
+  if (*state) {
     base::log_info("the former primary is at a state of the log",
-                   {{"txid", to_string(state->name.max)}, {"end", to_string(end.txid)}});
+                   {{"txid", to_string((*state)->txid)}, {"end", to_string(end.txid)}});
     return FormerPrimary{.worth = PrimaryWorth::prefix,
-                         .position = {state->name.max, content.checksum},
-                         .epoch = log_end_of(*state).epoch,
+                         .position = {(*state)->txid, found->content.checksum},
+                         .epoch = (*state)->epoch,
                          .difference = std::nullopt};
   }
-  const bool nobody_else_wrote = end.author && end.author->node == question.node && reached >= end.txid;
-  const bool ahead = end.txid.is_zero() || (nobody_else_wrote && is_newer);
+  const bool nobody_else_wrote =
+      end.author && end.author->node == question.node && found->acknowledged >= end.txid;
+  const bool ahead = end.txid.is_zero() || (nobody_else_wrote && found->report.content_is_newer);
+  if (found->difference && found->difference->description().complete) found->difference.reset();
   return FormerPrimary{.worth = ahead ? PrimaryWorth::ahead : PrimaryWorth::diverged,
                        .position = {end.txid, end.checksum.value_or(Checksum())},
                        .epoch = log_end_of(end).epoch,
-                       .difference = std::move(difference)};
+                       .difference = std::move(found->difference)};
 }
 
 }  // namespace litecluster::app

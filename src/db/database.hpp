@@ -72,7 +72,7 @@ struct LogEnd {
 enum class AttachOutcome {
   continued,  ///< the WAL still holds the place where capture stopped: goes on from there
   compared,   ///< every page was compared with its stored checksum: the first capture has those that differ
-  verified,   ///< nothing was stored, but the content has the checksum of the log's end: nothing to send
+  verified,   ///< handed over at the log's end, or a single page, and has its checksum: nothing to send
   complete,   ///< nothing could be proven: the first capture holds every page
 };
 [[nodiscard]] std::string_view to_string(AttachOutcome outcome);

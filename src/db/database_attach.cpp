@@ -4,9 +4,9 @@
 //              checksums: whatever was committed since stands behind it
 //   compared   the stored state is the log's end, but the WAL has moved on: all pages are read and compared
 //              with their stored checksums
-//   verified   nothing is stored, but the content has the checksum of the log's end (a promoted standby);
-//   when
-//              its former owner has handed over the checksums of all pages, nothing is read
+//   verified   nothing is stored, but its former owner has handed it over at the log's end (a promoted
+//              standby), and it has the checksum of that; when those of all pages came with it, nothing is
+//              read. The checksum alone proves it for a single page only (ltx/checksum.hpp)
 //   complete   neither: everything has to be sent
 //
 // The main pin is taken first, the view that is compared after it. Frames behind the view's state therefore
@@ -68,6 +68,9 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
     publish_position();
     return {};
   }
+  const auto& handover = options_.handover;
+  known_at_end_ = handover && log_end && handover->position.txid == log_end->txid &&
+                  log_end->checksum == handover->position.checksum;
   options_.handover.reset();
   const auto stored = find_stored_state(log_end);
   if (!stored) return std::unexpected(stored.error());
@@ -213,7 +216,8 @@ Status Database::Implementation::compare(const std::optional<LogEnd>& log_end, b
     return prepare_difference(view, std::move(table), context);
   }
   const LogEnd end = log_end.value_or(LogEnd{});
-  if (end.checksum && *end.checksum == checksum && !end.txid.is_zero()) {
+  const bool provable = known_at_end_ || view->page_count() == 1;
+  if (provable && end.checksum && *end.checksum == checksum && !end.txid.is_zero()) {
     report_.outcome = AttachOutcome::verified;
     return state_->reset(point_of(*view, end.txid, checksum, end.epoch), std::move(table), true);
   }

@@ -140,6 +140,7 @@ class Database::Implementation {
   // Recorded and not handed out yet: what attach() found, or what was captured on the way to a failure.
   std::deque<CapturedTransaction> waiting_;
   AttachReport report_;
+  bool known_at_end_ = false;  // by its former owner, when we attached
   CheckpointPolicy policy_;
   WakeSchedule wake_;  // of the thread in wait_for_change()
 

@@ -157,7 +157,7 @@ Result<std::optional<ReplicaPosition>> ReplicaRecordFile::recognise(Checksum che
     const ReplicaPosition position{Txid(number(0)), Checksum(number(1)), Epoch(number(2))};
     if (position.txid.is_zero() || position.checksum != checksum) continue;
     if (number(3) != ltx::crc64(entry.first(24))) continue;
-    if (!found || position.txid > found->txid) found = position;
+    if (!found || position.txid < found->txid) found = position;
   }
   return found;
 }
@@ -168,6 +168,20 @@ Status ReplicaRecordFile::sync() const {
 
 bool ReplicaRecordFile::written_in_this_boot() const {
   return record_ && record_->boot == boot_;
+}
+
+Result<std::optional<ReplicaPosition>> handed_over_position(const std::filesystem::path& position_path,
+                                                            const std::filesystem::path& database) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(position_path, ignored)) return std::nullopt;
+  const auto file = file_status(database);
+  if (!file) return std::unexpected(file.error());
+  const auto opened = ReplicaRecordFile::open(position_path);
+  if (!opened) return std::unexpected(opened.error());
+  const auto& record = opened->record();
+  if (!record || record->next || !opened->written_in_this_boot()) return std::nullopt;
+  if (record->file != file->identity) return std::nullopt;
+  return record->base.position;
 }
 
 }  // namespace litecluster::db

@@ -72,7 +72,8 @@ class ReplicaRecordFile {
   [[nodiscard]] Status remember(const ReplicaPosition& position);
   /// Forgets all remembered positions.
   [[nodiscard]] Status forget();
-  /// The remembered position with this checksum and the highest TXID.
+  /// The remembered position with this checksum and the lowest TXID: two states of the log can have the same
+  /// one (ltx/checksum.hpp), and going on from the first repeats what lies between them.
   [[nodiscard]] Result<std::optional<ReplicaPosition>> recognise(Checksum checksum) const;
   [[nodiscard]] Status sync() const;
   /// True when the record was written since this machine last booted.
@@ -86,5 +87,11 @@ class ReplicaRecordFile {
   base::BootId boot_;
   std::optional<ReplicaRecord> record_;
 };
+
+/// What a database was when a replica's owner handed it over, by the record that the replica left under
+/// `position_path`: nobody opened it since, as far as a record can tell, and no power failure lies between.
+/// Nothing when there is no such record, or it is about another file. Errors: those of open().
+[[nodiscard]] Result<std::optional<ReplicaPosition>> handed_over_position(
+    const std::filesystem::path& position_path, const std::filesystem::path& database);
 
 }  // namespace litecluster::db

@@ -111,7 +111,7 @@ const Object* LogView::find_state(Checksum checksum) const {
   const Object* found = nullptr;
   for (const Level& level : levels_) {
     for (const auto& [name, object] : level) {
-      if (object.checksum == checksum && (found == nullptr || found->name.max < name.max)) found = &object;
+      if (object.checksum == checksum && (found == nullptr || name.max < found->name.max)) found = &object;
     }
   }
   return found;

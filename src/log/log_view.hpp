@@ -74,8 +74,9 @@ class LogView {
   /// The object of this name even when it is stale.
   [[nodiscard]] const Object* find_any(const ObjectName& name) const;
 
-  /// The object after which the database had this checksum; the last one of several. Nothing when no object
-  /// says so, which proves nothing: most intermediate states are compacted away.
+  /// The object after which the database had this checksum; the first one of several, since going on from
+  /// there repeats what came between. Nothing when no object says so, which proves nothing: most intermediate
+  /// states are compacted away. That one says so proves nothing either (ltx/checksum.hpp).
   [[nodiscard]] const Object* find_state(Checksum checksum) const;
 
   [[nodiscard]] bool empty() const { return size() == 0; }

@@ -61,6 +61,8 @@ class Agent {
   // app::DatabaseRole.
   [[nodiscard]] Status follow(const Context& context);
   [[nodiscard]] Status settle_primary(const Context& context);
+  [[nodiscard]] Result<bool> replay_replaces(const Context& context, const log::LogView& view, Txid from,
+                                             Txid to, const std::vector<std::uint8_t>& pages);
   void primary_to_replica(const FormerPrimary& judged);
   void put_aside();
   [[nodiscard]] bool overtaken();

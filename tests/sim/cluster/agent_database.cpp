@@ -1,7 +1,10 @@
 // The database's part of an agent: app::DatabaseRole, replication::fence_with_replica() and DatabaseFence.
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "log/restore.hpp"
+#include "log/restore_plan.hpp"
 #include "sim/cluster/agent.hpp"
 
 namespace litecluster::test::cluster {
@@ -39,7 +42,10 @@ Status Agent::follow(const Context& context) {
 Status Agent::settle_primary(const Context& context) {
   if (auto complete = watch_.wait_complete(context, 5 * process_.unit()); !complete) return complete;
   const log::LogView view = watch_.view();
-  auto judged = judge_former_primary(*disk().primary, view, process_.host().name());
+  const auto replay = [&](Txid from, Txid to, const std::vector<std::uint8_t>& pages) {
+    return replay_replaces(context, view, from, to, pages);
+  };
+  auto judged = judge_former_primary(*disk().primary, view, process_.host().name(), replay);
   if (!judged) return std::unexpected(judged.error());
   if (simulation().bug == PlantedBug::former_primary_trusted) {
     judged = FormerPrimary{Worth::prefix, {view.end().txid, view.end().checksum.value_or(Checksum())}, {}};
@@ -54,6 +60,20 @@ Status Agent::settle_primary(const Context& context) {
   dormant_ = true;
   dormant_position_ = judged->position;
   return {};
+}
+
+Result<bool> Agent::replay_replaces(const Context& context, const log::LogView& view, Txid from, Txid to,
+                                    const std::vector<std::uint8_t>& pages) {
+  if (from >= to) return pages.empty();
+  const auto plan = log::plan_onward(view, from, log::RestoreTarget::at(to));
+  if (!plan) return false;
+  std::set<std::uint8_t> brought;
+  for (const log::Object& object : plan->objects) {
+    const auto bytes = bucket_.fetch(context, object);
+    if (!bytes) return std::unexpected(bytes.error());
+    for (const LogFile::Page& page : LogFile::decode(*bytes).pages) brought.insert(page.number);
+  }
+  return std::ranges::all_of(pages, [&](std::uint8_t page) { return brought.contains(page); });
 }
 
 void Agent::primary_to_replica(const FormerPrimary& judged) {
@@ -104,6 +124,9 @@ Status Agent::catch_up(const Context& context) {
     return failure(ErrorCode::failed_precondition, "catch up", {}, "nobody follows");
   }
   if (auto complete = watch_.wait_complete(context, 30 * process_.unit()); !complete) return complete;
+  if (watch_.view().end().txid != dormant_position_.txid) {
+    return failure(ErrorCode::conflict, "catch up", {}, "others have written since it was looked at");
+  }
   attached_ = true;
   return disk().primary->attach(end_of(watch_.view().end()), false);
 }
@@ -216,6 +239,8 @@ Status Agent::install_primary() {
   if (disk().primary) put_aside();
   disk_work();
   disk().primary.emplace(disk().replica.content());
+  disk().primary->record_hand_over(
+      {disk().replica.txid(), disk().replica.content().checksum, disk().replica.epoch()});
   disk().replica = Replica();
   disk_work();
   return {};

@@ -164,16 +164,12 @@ Status Primary::attach(const std::optional<End>& end, bool handed_over) {
     stored_epoch_ = acknowledged_epoch_;
     attachment_ = points_.back().in_wal ? Attachment::continued : Attachment::compared;
     const Content before = points_.back().content;
-    if (before.checksum != content_.checksum) {
+    if (before.pages != content_.pages) {
       waiting_ = difference(points_.back().txid.next(), before);
       points_.push_back({points_.back().txid.next(), content_});
     } else {
       points_.back().content = content_;
     }
-  } else if (known.checksum && *known.checksum == content_.checksum && !known.txid.is_zero()) {
-    attachment_ = Attachment::verified;
-    reset(known.txid, true);
-    acknowledged_epoch_ = known.epoch;
   } else {
     attachment_ = Attachment::complete;
     reset(known.txid.next(), false);
@@ -229,6 +225,7 @@ void Primary::acknowledge(Txid txid, Epoch epoch) {
 
 void Primary::power_failure(Scheduler& chance, const StateTree& states) {
   confirmed_in_this_boot_ = false;
+  handed_over_.reset();
   if (!unsynced_.empty()) {
     const auto kept = static_cast<std::size_t>(
         chance.between(0, static_cast<std::int64_t>(unsynced_.size())));  // all of them: nothing is lost
@@ -249,24 +246,37 @@ void Primary::power_failure(Scheduler& chance, const StateTree& states) {
 }
 
 Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView& view,
-                                           const std::string& node) {
+                                           const std::string& node, const Replay& replay) {
   const auto base = choose_base(primary, view, node);
   const log::LogEnd end = view.end();
   if (auto attached = primary.attach(base, false); !attached) return std::unexpected(attached.error());
-  const bool is_newer = primary.content_is_newer() || primary.attachment() == Attachment::verified;
+  const bool is_newer = primary.content_is_newer();
   const Txid reached = primary.acknowledged();
   Position content = primary.position();
   bool differs = false;
+  std::vector<std::uint8_t> pages;
   while (const auto captured = primary.capture()) {
     content = captured->position;
     differs = true;
+    for (const LogFile::Page& page : captured->file.pages) pages.push_back(page.number);
   }
   if (!differs && !reached.is_zero()) {
     return FormerPrimary{Worth::prefix, content, base ? base->epoch : primary.stored_epoch()};
   }
-  const log::Object* const state = is_newer ? nullptr : view.find_state(content.checksum);
-  if (state != nullptr) {
-    return FormerPrimary{Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch};
+  if (primary.attachment() == Attachment::complete) {
+    const auto handed_over = primary.handed_over_in_this_boot();
+    if (handed_over && handed_over->checksum == content.checksum) {
+      return FormerPrimary{Worth::prefix, {handed_over->txid, content.checksum}, handed_over->epoch};
+    }
+  } else if (!is_newer) {
+    const log::Object* const state = view.find_state(content.checksum);
+    if (state != nullptr) {
+      const auto replaces = replay(state->name.max, primary.log_end(), pages);
+      if (!replaces) return std::unexpected(replaces.error());
+      if (*replaces) {
+        return FormerPrimary{Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch};
+      }
+    }
   }
   const bool nobody_else_wrote = end.author && end.author->node == node && reached >= end.txid;
   const bool ahead = end.txid.is_zero() || (nobody_else_wrote && is_newer);

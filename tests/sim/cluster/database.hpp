@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -129,6 +130,10 @@ class Primary {
   [[nodiscard]] bool known() const { return !points_.empty(); }
   [[nodiscard]] Position position() const { return {points_.back().txid, points_.back().content.checksum}; }
 
+  /// It was a standby's copy at this state until it was moved here; until capture attaches.
+  void record_hand_over(const End& state) { handed_over_ = state; }
+  [[nodiscard]] const std::optional<End>& handed_over_in_this_boot() const { return handed_over_; }
+
   void power_failure(Scheduler& chance, const StateTree& states);
 
  private:
@@ -149,6 +154,7 @@ class Primary {
   std::optional<Txid> acknowledged_;
   Epoch acknowledged_epoch_;
   bool confirmed_in_this_boot_ = false;
+  std::optional<End> handed_over_;
   // Of the attachment.
   Attachment attachment_ = Attachment::complete;
   bool content_is_newer_ = false;
@@ -165,9 +171,12 @@ struct FormerPrimary {
   Epoch epoch;
 };
 
+/// app::replay_replaces(): whether the log behind one TXID, up to the other, brings all of these pages.
+using Replay = std::function<Result<bool>(Txid from, Txid to, const std::vector<std::uint8_t>& pages)>;
+
 /// app::judge_former_primary().
 [[nodiscard]] Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView& view,
-                                                         const std::string& node);
+                                                         const std::string& node, const Replay& replay);
 
 /// A standby's copy and the record of its position.
 class Replica {

@@ -40,6 +40,17 @@ TEST(LogView, FindsTheEndAgainWhenItIsRemoved) {
   EXPECT_EQ(view.end().txid, Txid(2));
 }
 
+TEST(LogView, FindsTheFirstStateWithAChecksum) {
+  LogView view = view_of(raw(1), raw(2), raw(3), compacted(1, 1, 3));
+  EXPECT_EQ(view.find_state(Checksum(9)), nullptr);
+  ASSERT_NE(view.find_state(Checksum(3)), nullptr);
+  EXPECT_EQ(view.find_state(Checksum(3))->name.max, Txid(3));
+  log::Object same = raw(4);
+  same.checksum = Checksum(2);
+  ASSERT_TRUE(view.put(same));
+  EXPECT_EQ(view.find_state(Checksum(2))->name.max, Txid(2));
+}
+
 TEST(LogView, IgnoresAnOlderEpochBehindANewerOne) {
   // Epoch 2 fenced at 3; epoch 1 still wrote 4.
   const LogView view = view_of(raw(1, 1), raw(2, 1), raw(3, 2), raw(4, 1));
