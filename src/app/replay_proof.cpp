@@ -37,6 +37,9 @@ Result<bool> replay_replaces(const Context& context, log::ObjectBucket& bucket, 
     }
   };
   if (auto read = bucket.get_many(context, plan->objects, in_flight_bytes_max, note); !read) {
+    // One that retention has removed, or that has rotted, proves nothing, and will not later either.
+    const ErrorCode code = read.error().code();
+    if (code == ErrorCode::not_found || code == ErrorCode::corrupt) return false;
     return std::unexpected(read.error());
   }
   // What lies behind the end of the later state is cut off.

@@ -19,7 +19,7 @@
 namespace litecluster::app {
 
 /// `differing`: pages that are not those of `to`, ascending. False also when too much would have to be read
-/// to tell. Errors: those of the bucket.
+/// to tell, or an object is gone or damaged. Errors: those of the bucket otherwise.
 [[nodiscard]] Result<bool> replay_replaces(const Context& context, log::ObjectBucket& bucket,
                                            const log::LogView& view, Txid from, Txid to,
                                            std::span<const PageNo> differing);

@@ -225,6 +225,21 @@ TEST_F(DatabaseRoleTest, NeverTakesBackWhatTheLogHasAfterAPowerFailureOfTheLeade
   EXPECT_EQ(Node::texts(node.database()), "one two");
 }
 
+// Retention may remove it meanwhile, and not every removal is announced.
+TEST_F(DatabaseRoleTest, FollowsAfterAPowerFailureAlsoWhenWhatWouldProveItsContentIsGone) {
+  Node node("a", directory_.path(), bucket_);
+  lead_twice_and_keep_what_was_between(node);
+  node.crash();
+  node.go_back_to_kept_state();
+  node.pretend_that_the_machine_was_booted();
+  bucket_.before_get([this](const log::Object& object) {
+    bucket_.before_get({});
+    ASSERT_TRUE(bucket_.remove(patience(), object));
+  });
+  node.start();
+  EXPECT_EQ(node.put_aside(), 1U);
+}
+
 TEST_F(DatabaseRoleTest, KeepsAsideWhatNobodyKnowsAfterAPowerFailure) {
   Node node("a", directory_.path(), bucket_);
   lead_twice_and_keep_what_was_between(node);

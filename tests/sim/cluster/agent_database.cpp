@@ -70,6 +70,7 @@ Result<bool> Agent::replay_replaces(const Context& context, const log::LogView& 
   std::set<std::uint8_t> brought;
   for (const log::Object& object : plan->objects) {
     const auto bytes = bucket_.fetch(context, object);
+    if (!bytes && bytes.error().code() == ErrorCode::not_found) return false;
     if (!bytes) return std::unexpected(bytes.error());
     for (const LogFile::Page& page : LogFile::decode(*bytes).pages) brought.insert(page.number);
   }
