@@ -26,6 +26,7 @@ constexpr std::uint64_t bucket_state_bytes_max = 4096;
 constexpr std::chrono::seconds bucket_check_interval{30};
 constexpr std::chrono::seconds bucket_check_soon{3};
 constexpr std::chrono::seconds bucket_check_timeout{2};
+constexpr std::chrono::seconds disk_check_interval{1};
 constexpr std::uint64_t disk_free_min = std::uint64_t{64} << 20U;
 
 app::Equipment equipment_of(const AppOptions& options) {
@@ -501,17 +502,7 @@ void App::Impl::report_health() {
   if (database_) {
     const auto problem = database_->problem();
     report("replication", !problem, problem ? problem->message() : "", HealthLevel::critical);
-    const auto diverged = database_->diverged();
-    report("database", diverged.empty(),
-           std::to_string(diverged.size()) + " directories with diverged commits", HealthLevel::warning);
-    struct statvfs disk{};
-    const auto directory = options_.sqlite->path.parent_path();
-    if (::statvfs(directory.empty() ? "." : directory.c_str(), &disk) == 0) {
-      const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
-      report("disk", free >= disk_free_min && disk.f_bavail * 20 >= disk.f_blocks,
-             std::to_string(free >> 20U) + " MiB are free",
-             free >= disk_free_min ? HealthLevel::warning : HealthLevel::critical);
-    }
+    if (base::system_clock().boot_time() - disk_checked_ >= disk_check_interval) report_disk();
   }
   bool active = false;
   {
@@ -528,6 +519,27 @@ void App::Impl::report_health() {
     const std::string problem = vip_->problem();
     report("vip", problem.empty(), vip_->address_text() + ": " + problem, HealthLevel::critical);
   }
+}
+
+void App::Impl::report_disk() {
+  disk_checked_ = base::system_clock().boot_time();
+  const auto diverged = database_->diverged();
+  HealthResult found;
+  if (!diverged.empty()) {
+    found = {.level = HealthLevel::warning,
+             .reason = std::to_string(diverged.size()) + " directories with diverged commits"};
+  }
+  members_->report("database", std::move(found));
+  struct statvfs disk{};
+  const auto directory = options_.sqlite->path.parent_path();
+  if (::statvfs(directory.empty() ? "." : directory.c_str(), &disk) != 0) return;
+  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  HealthResult space;
+  if (free < disk_free_min || disk.f_bavail * 20 < disk.f_blocks) {
+    space = {.level = free < disk_free_min ? HealthLevel::critical : HealthLevel::warning,
+             .reason = std::to_string(free >> 20U) + " MiB are free"};
+  }
+  members_->report("disk", std::move(space));
 }
 
 void App::Impl::stop_everything() {

@@ -94,6 +94,7 @@ class App::Impl {
   [[nodiscard]] Status become_standby(const Context& context);
   void tick();
   void report_health();
+  void report_disk();
   void cancel_obsolete_step() LITECLUSTER_REQUIRES(mutex_);
   void stop_everything();
 
@@ -131,6 +132,7 @@ class App::Impl {
   bool armed_ = false;                            // used by the working thread
   std::optional<log::BucketGuard> bucket_guard_;  // used by the working thread
   base::BootTime bucket_checked_{};
+  base::BootTime disk_checked_{};
 };
 
 }  // namespace litecluster

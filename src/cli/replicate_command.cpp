@@ -123,12 +123,10 @@ class Replication {
 
   // Until the session cannot go on; an error when no other can either.
   Status watch(replication::LeaderSession& session) {
-    while (!context_.wait_for(std::chrono::milliseconds(200))) {
-      const auto fatal = session.publisher().fatal();
-      if (!fatal) {
-        problems_.observe(session.problem());
-        continue;
-      }
+    const Context ended = context_.with_cancel();
+    session.publisher().on_fatal([ended](const Error& /*reason*/) { ended.cancel(); });
+    while (!ended.wait_for(std::chrono::seconds(1))) problems_.observe(session.problem());
+    if (const auto fatal = session.publisher().fatal(); fatal && !context_.done()) {
       if (fatal->code() == ErrorCode::deposed || fatal->code() == ErrorCode::gap)
         return std::unexpected(*fatal);
       base::log_warning("attaching to the database anew", {{"reason", fatal->message()}});
@@ -220,7 +218,7 @@ Status follow(const Context& context, const daemon::Config& config) {
     const bool no_progress = report.problem && report.problem->code() == ErrorCode::deadline_exceeded;
     if (no_progress && !stalled) base::log_error("no progress", {{"reason", report.problem->message()}});
     stalled = no_progress;
-  } while (!context.wait_for(std::chrono::milliseconds(500)));
+  } while (!context.wait_for(std::chrono::seconds(1)));
   base::log_info("stopped following", {{"txid", to_string((*follower)->position().txid)}});
   return {};
 }

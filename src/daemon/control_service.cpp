@@ -73,8 +73,10 @@ void RemoteControl::run() {
     auto subscription = connection->subscribe(subject);
     if (!subscription) continue;
     while (app_.impl().connection()) {
-      const auto message = subscription->next(stop_.with_timeout(std::chrono::milliseconds(500)));
+      const auto message = subscription->next(stop_);
       if (stop_.done()) return;
+      // After an interruption the subscription goes on.
+      if (!message && message.error().code() != ErrorCode::gap) break;
       if (!message || message->reply().empty()) continue;
       static_cast<void>(connection->publish(
           message->reply(), base::as_bytes(answer(app_, stop_, std::string(message->text())))));

@@ -46,6 +46,7 @@ void tell(const Error& error) {
 class Watchdog {
  public:
   Watchdog(const ServiceManager& manager, const App& app) {
+    if (!manager.present()) return;
     constexpr std::chrono::microseconds status_interval = std::chrono::seconds(1);
     const auto interval = std::min(manager.watchdog_interval().value_or(status_interval), status_interval);
     thread_ = std::jthread([this, interval, &manager, &app] {

@@ -22,6 +22,9 @@ class ServiceManager {
   /// trouble. Thread-safe.
   void notify(std::string_view state) const;
 
+  /// Whether anybody listens.
+  [[nodiscard]] bool present() const { return !socket_.empty(); }
+
   /// How often systemd wants to hear WATCHDOG=1: half of WATCHDOG_USEC, when it is meant for this process.
   [[nodiscard]] std::optional<std::chrono::microseconds> watchdog_interval() const {
     return watchdog_interval_;

@@ -50,7 +50,9 @@ class LeaseStore::Impl {
     {
       const MutexLock lock(mutex_);
       stopping_ = true;
-      changed_.notify_all();
+      for (base::ConditionVariable* waiting : {&read_due_, &write_due_, &timer_set_, &event_due_}) {
+        waiting->notify_all();
+      }
     }
     observer_ = {};
     threads_.clear();  // joins
@@ -83,14 +85,14 @@ class LeaseStore::Impl {
   Status release_and_wait(const Context& context, ReleaseOrder order) LITECLUSTER_EXCLUDES(mutex_) {
     const auto registration = context.on_cancel([this] {
       const MutexLock lock(mutex_);
-      changed_.notify_all();
+      released_.notify_all();
     });
     MutexLock lock(mutex_);
     const std::uint64_t before = releases_;
     take(elector_.release(std::move(order), BootClock::now()));
     while (releases_ == before) {
       if (auto status = context.status("release the leader lease"); !status) return status;
-      changed_.wait_for(lock, context.remaining(std::chrono::seconds(1)));
+      released_.wait_for(lock, context.remaining(std::chrono::seconds(1)));
     }
     return {};
   }
@@ -132,15 +134,19 @@ class LeaseStore::Impl {
     for (const Action& action : actions) {
       if (std::holds_alternative<ReadRecord>(action)) {
         read_wanted_ = true;
+        read_due_.notify_one();
       } else if (const auto* wanted = std::get_if<WriteRecord>(&action)) {
         write_wanted_ = *wanted;
+        write_due_.notify_one();
       } else if (const auto* timer = std::get_if<SetTimer>(&action)) {
+        // A later time is seen when the earlier one has come.
+        if (timer->at < timer_) timer_set_.notify_one();
         timer_ = timer->at;
       } else {
         tell(action);
       }
     }
-    changed_.notify_all();
+    if (!events_.empty()) event_due_.notify_one();
   }
 
   void tell(const Action& action) LITECLUSTER_REQUIRES(mutex_) {
@@ -160,6 +166,7 @@ class LeaseStore::Impl {
       events_.emplace_back(*duplicate);
     } else if (std::holds_alternative<Released>(action)) {
       ++releases_;
+      released_.notify_all();
       events_.emplace_back(Released{});
     }
   }
@@ -208,8 +215,8 @@ class LeaseStore::Impl {
   }
 
   void read() LITECLUSTER_EXCLUDES(mutex_) {
-    while (
-        wait_for_work([this]() LITECLUSTER_REQUIRES(mutex_) { return std::exchange(read_wanted_, false); })) {
+    while (wait_for_work(
+        read_due_, [this]() LITECLUSTER_REQUIRES(mutex_) { return std::exchange(read_wanted_, false); })) {
       // Any replica's answer may be stale; the leader's is so only in the middle of its own election.
       const auto entry =
           bucket_.last(stopped_.with_timeout(request_timeout_), options_.key, nats::KvRead::leader);
@@ -225,7 +232,7 @@ class LeaseStore::Impl {
 
   void write() LITECLUSTER_EXCLUDES(mutex_) {
     std::optional<WriteRecord> wanted;
-    while (wait_for_work([&]() LITECLUSTER_REQUIRES(mutex_) {
+    while (wait_for_work(write_due_, [&]() LITECLUSTER_REQUIRES(mutex_) {
       wanted = std::exchange(write_wanted_, std::nullopt);
       return wanted.has_value();
     })) {
@@ -242,13 +249,14 @@ class LeaseStore::Impl {
     }
   }
 
-  /// Waits until `take_work` says that there is some; false when it is time to stop.
+  /// Waits on `due`, which is of one thread alone, until `take_work` says that there is some; false when it
+  /// is time to stop.
   template <typename TakeWork>
-  bool wait_for_work(const TakeWork& take_work) LITECLUSTER_EXCLUDES(mutex_) {
+  bool wait_for_work(base::ConditionVariable& due, const TakeWork& take_work) LITECLUSTER_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     while (!stopping_) {
       if (take_work()) return true;
-      changed_.wait(lock);
+      due.wait(lock);
     }
     return false;
   }
@@ -261,16 +269,16 @@ class LeaseStore::Impl {
         timer_ = BootTime::max();
         take(elector_.tick(now));
       } else if (timer_ == BootTime::max()) {
-        changed_.wait(lock);
+        timer_set_.wait(lock);
       } else {
-        changed_.wait_for(lock, std::min<base::Duration>(timer_ - now, timer_wait_max));
+        timer_set_.wait_for(lock, std::min<base::Duration>(timer_ - now, timer_wait_max));
       }
     }
   }
 
   void call_listener() LITECLUSTER_EXCLUDES(mutex_) {
     std::optional<LeaseEvent> event;
-    while (wait_for_work([&]() LITECLUSTER_REQUIRES(mutex_) {
+    while (wait_for_work(event_due_, [&]() LITECLUSTER_REQUIRES(mutex_) {
       if (events_.empty()) return false;
       event = std::move(events_.front());
       events_.pop_front();
@@ -288,7 +296,12 @@ class LeaseStore::Impl {
   std::atomic<std::int64_t> deadline_{0};
 
   base::Mutex mutex_;
-  base::ConditionVariable changed_;
+  // Each thread sleeps on its own, so that an event wakes none that has nothing to do.
+  base::ConditionVariable read_due_;
+  base::ConditionVariable write_due_;
+  base::ConditionVariable timer_set_;
+  base::ConditionVariable event_due_;
+  base::ConditionVariable released_;  // of those who wait in release_and_wait()
   Elector elector_ LITECLUSTER_GUARDED_BY(mutex_);
   bool stopping_ LITECLUSTER_GUARDED_BY(mutex_) = false;
   bool read_wanted_ LITECLUSTER_GUARDED_BY(mutex_) = false;

@@ -22,6 +22,8 @@ class HealthBoard {
   void withdraw(std::string_view name);
 
   [[nodiscard]] const Health& health() const { return health_; }
+  /// Whether take_change() would return something.
+  [[nodiscard]] bool has_change() const { return changed_; }
   /// The health, once after each change of the node's level or of the level of any check. A changed reason
   /// alone is no news.
   [[nodiscard]] std::optional<Health> take_change();

@@ -21,11 +21,11 @@ void Loop::post(Job job, Room room) {
   base::MutexLock lock(mutex_);
   while (room == Room::needed && jobs_.size() >= jobs_max && !stopping_ &&
          std::this_thread::get_id() != thread_.get_id()) {
-    changed_.wait(lock);
+    room_.wait(lock);
   }
   if (stopping_) return;
   jobs_.push_back(std::move(job));
-  changed_.notify_all();
+  changed_.notify_one();
 }
 
 Loop::Timer* Loop::add_timer(std::function<void()> callback) {
@@ -37,14 +37,15 @@ void Loop::set_timer(Timer* timer, std::optional<base::BootTime> at) {
   const base::MutexLock lock(mutex_);
   if (timer->at_ == at) return;
   timer->at_ = at;
-  changed_.notify_all();
+  changed_.notify_one();
 }
 
 void Loop::stop() {
   {
     const base::MutexLock lock(mutex_);
     stopping_ = true;
-    changed_.notify_all();
+    changed_.notify_one();
+    room_.notify_all();
   }
   if (thread_.joinable()) thread_.join();
   const base::MutexLock lock(mutex_);
@@ -70,7 +71,7 @@ void Loop::run() {
       {
         Job job = std::move(jobs_.front());
         jobs_.pop_front();
-        changed_.notify_all();
+        room_.notify_one();
         lock.unlock();
         job();
       }

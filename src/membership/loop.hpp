@@ -55,7 +55,8 @@ class Loop {
   void run();
 
   base::Mutex mutex_;
-  base::ConditionVariable changed_;
+  base::ConditionVariable changed_;  // of the thread
+  base::ConditionVariable room_;     // of those who wait in post()
   std::deque<Job> jobs_ LITECLUSTER_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Timer>> timers_ LITECLUSTER_GUARDED_BY(mutex_);
   bool stopping_ LITECLUSTER_GUARDED_BY(mutex_) = false;

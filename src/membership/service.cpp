@@ -109,12 +109,14 @@ class Service::Impl {
 
   void report(const std::string& name, HealthResult result) {
     bool added = true;
+    bool changed = false;
     {
       const MutexLock lock(mutex_);
       added = board_.report(name, std::move(result));
+      changed = board_.has_change();
     }
     if (!added) base::log_warning("too many health checks", {{"name", name}});
-    loop_->post([this] { health_changed(); });
+    if (changed) loop_->post([this] { health_changed(); });
   }
   void withdraw(const std::string& name) {
     {
@@ -131,6 +133,21 @@ class Service::Impl {
       session_.describe(BootClock::now(), content_, urgent);
       pump();
     });
+  }
+
+  void set_position(const std::optional<Position>& position) {
+    {
+      const MutexLock lock(mutex_);
+      if (position == position_) return;
+      position_ = position;
+    }
+    // The newest: of two that come at once the later one may be posted first.
+    describe(
+        [this](Record& record) {
+          const MutexLock lock(mutex_);
+          record.member.position = position_;
+        },
+        false);
   }
 
   Status set_labels(std::map<std::string, std::string> labels) {
@@ -489,6 +506,7 @@ class Service::Impl {
   base::Mutex mutex_;
   base::ConditionVariable changed_;
   HealthBoard board_ LITECLUSTER_GUARDED_BY(mutex_);
+  std::optional<Position> position_ LITECLUSTER_GUARDED_BY(mutex_);
   std::vector<Member> members_ LITECLUSTER_GUARDED_BY(mutex_);
   MemberId id_ LITECLUSTER_GUARDED_BY(mutex_);
   bool left_ LITECLUSTER_GUARDED_BY(mutex_) = false;
@@ -561,7 +579,7 @@ void Service::withdraw(const std::string& name) {
   impl_->withdraw(name);
 }
 void Service::set_position(std::optional<Position> position) {
-  impl_->describe([position](Record& record) { record.member.position = position; }, false);
+  impl_->set_position(position);
 }
 void Service::set_role(Role role, Epoch epoch) {
   impl_->describe(

@@ -1,9 +1,11 @@
 #include "replication/maintainer.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 #include <utility>
 
+#include "base/heap.hpp"
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
 #include "log/restore.hpp"
@@ -18,6 +20,8 @@ namespace {
 // Rounds are at least this far apart, however short the levels' intervals are.
 constexpr base::Duration round_min = std::chrono::seconds(1);
 constexpr base::Duration round_max = std::chrono::seconds(60);
+// Memory is given back when nothing was appended for so long.
+constexpr base::Duration calm_before_release = std::chrono::seconds(1);
 // For the commits between sync() and open_snapshot() to get into the log.
 constexpr base::Duration snapshot_patience = std::chrono::seconds(30);
 
@@ -53,6 +57,7 @@ class MaintainerImplementation final : public Maintainer {
                                     if (!encoded) return std::unexpected(encoded.error());
                                     return {};
                                   });
+    untidy_ = true;
     if (!object) return std::unexpected(object.error().within("create snapshot"));
     watcher_.add(*object);
     base::log_info("snapshot written", {{"txid", to_string(object->name.max)}, {"bytes", object->size}});
@@ -73,8 +78,18 @@ class MaintainerImplementation final : public Maintainer {
         problem_ =
             done || done.error().code() == ErrorCode::cancelled ? std::nullopt : std::optional(done.error());
       }
+      if (untidy_) release_memory();
       stop_.wait_for(done ? time_to_next() : options_.retry);
     }
+  }
+
+  // The buffers of a merge or a snapshot are free by now, but the allocator keeps them. While commits come,
+  // whoever publishes them would have to ask for that memory again.
+  void release_memory() {
+    const std::uint64_t appended = publisher_.statistics().appended;
+    if (stop_.wait_for(calm_before_release) || publisher_.statistics().appended != appended) return;
+    untidy_ = false;
+    base::release_free_memory();
   }
 
   base::Duration time_to_next() const {
@@ -95,6 +110,7 @@ class MaintainerImplementation final : public Maintainer {
         log::run_maintenance(stop_, maintenance_, watcher_, schedule_, options_.retention,
                              retention_clock_->at(wall, boot, options_.retention), settled_.at(boot));
     if (!report) return std::unexpected(report.error().within("maintain the log"));
+    untidy_ = untidy_ || report->compactions + report->removals > 0;
     const Txid position = publisher_.position().txid;
     const bool due = watcher_.with_view([&](const log::LogView& view) {
       // What was appended a moment ago may not be in the view yet, and may be a complete state itself.
@@ -145,6 +161,7 @@ class MaintainerImplementation final : public Maintainer {
   log::SettledSequence settled_;                        // used by the thread
   std::optional<log::RetentionClock> retention_clock_;  // used by the thread
   Context stop_ = Context::background();
+  std::atomic<bool> untidy_ = false;  // memory was used that may be given back
   base::Mutex snapshot_mutex_;
   mutable base::Mutex mutex_;
   std::optional<Error> problem_ LITECLUSTER_GUARDED_BY(mutex_);

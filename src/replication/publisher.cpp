@@ -453,7 +453,7 @@ class PublisherImplementation final : public Publisher {
           // It can only be had from the database, by attaching anew.
           end = item.error();
         }
-        if (!end) changed_.wait_for(lock, std::chrono::seconds(1));
+        if (!end) changed_.wait(lock);
       }
     }
     if (end) fail(*end);
