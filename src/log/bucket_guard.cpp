@@ -77,10 +77,11 @@ Status BucketGuard::status(std::string_view bucket) const {
     case BucketVerdict::recreated: reason = "it was deleted and created again by somebody"; break;
     case BucketVerdict::went_back: reason = "its end is lost: the server's sequence went back"; break;
   }
-  return failure(ErrorCode::failed_precondition, "check bucket", std::string(bucket),
-                 reason +
-                     "; history may be missing, nothing was touched: restore the stream, or accept the "
-                     "bucket as it is and publish a new snapshot");
+  return failure(
+      ErrorCode::failed_precondition, "check bucket", std::string(bucket),
+      reason +
+          "; history may be missing, nothing was touched: restore the stream, or begin a new log as "
+          "the operations guide says (The bucket is gone)");
 }
 
 }  // namespace litecluster::log
