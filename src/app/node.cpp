@@ -1,18 +1,9 @@
 #include "app/node.hpp"
 
-#include <fcntl.h>
-#include <sys/statvfs.h>
-
 #include <utility>
 
-#include "app/patiently.hpp"
 #include "base/fault_point.hpp"
-#include "base/file.hpp"
 #include "base/logging.hpp"
-#include "base/random.hpp"
-#include "log/bucket_guard.hpp"
-#include "nats/jetstream.hpp"
-#include "nats/kv_bucket.hpp"
 
 namespace litecluster {
 
@@ -22,26 +13,11 @@ constexpr std::chrono::milliseconds tick_interval{200};
 constexpr std::chrono::milliseconds step_retry{200};
 /// Members tell their position once a heartbeat, so some lag is only seeming.
 constexpr std::uint64_t successor_lag_max = 5000;
-constexpr std::uint64_t bucket_state_bytes_max = 4096;
-constexpr std::chrono::seconds bucket_check_interval{30};
-constexpr std::chrono::seconds bucket_check_soon{3};
-constexpr std::chrono::seconds bucket_check_timeout{2};
-constexpr std::chrono::seconds disk_check_interval{1};
-constexpr std::uint64_t disk_free_min = std::uint64_t{64} << 20U;
 
 app::Equipment equipment_of(const AppOptions& options) {
   return {.database = options.sqlite.has_value(),
           .backend = options.backend.has_value(),
           .vip = options.vip.has_value()};
-}
-
-// Beside the replica, since it outlives both roles of the database.
-std::filesystem::path bucket_state_path(const Sqlite& sqlite) {
-  return sqlite.replica.string() + "-bucket";
-}
-
-std::string incarnation_text(const backend::GuardLink* guard) {
-  return guard != nullptr ? election::to_string(guard->incarnation()) : base::random_hex(16);
 }
 
 }  // namespace
@@ -98,151 +74,6 @@ Status App::Impl::run(const Context& context) {
   }
   stop_everything();
   return result;
-}
-
-Status App::Impl::start(const Context& context) {
-  auto connection = app::patiently(context, "waiting for NATS",
-                                   [&] { return nats::Connection::connect(context, options_.nats); });
-  if (!connection) return std::unexpected(connection.error());
-  connection_ = std::move(*connection);
-  if (options_.sqlite) {
-    if (auto opened = open_database(context); !opened) return opened;
-  }
-  if (auto opened = open_backend(); !opened) return opened;
-  return start_members(context);
-}
-
-Status App::Impl::open_database(const Context& context) {
-  const Sqlite& sqlite = *options_.sqlite;
-  const auto stored = base::read_file(bucket_state_path(sqlite), bucket_state_bytes_max);
-  const auto remembered = stored ? log::parse_bucket_state(base::as_text(*stored)) : std::nullopt;
-  bucket_guard_.emplace(remembered);
-  // A bucket that was there once is never created again behind the operator's back.
-  const bool create = !remembered.has_value();
-  auto opened = app::patiently(context, "waiting for the log's bucket", [&] {
-    return log::open_bucket(context, options_.nats, sqlite.bucket, create);
-  });
-  if (!opened && opened.error().code() == ErrorCode::not_found && !create) {
-    bucket_guard_->observe(std::nullopt);
-    return bucket_guard_->status(sqlite.bucket);
-  }
-  if (!opened) return std::unexpected(opened.error());
-  log_ = std::make_shared<log::OpenedBucket>(std::move(*opened));
-  if (auto checked = check_bucket(context, remembered.has_value()); !checked) return checked;
-  auto beacon = replication::PositionBeacon::start(connection_, options_.cluster, options_.node);
-  if (!beacon) return std::unexpected(beacon.error());
-  beacon_ = std::move(*beacon);
-  // Whoever uses the database keeps its bucket as well.
-  struct WithBucket {
-    std::shared_ptr<log::OpenedBucket> log;
-    app::DatabaseRole database;
-  };
-  auto made = std::shared_ptr<WithBucket>(new WithBucket{
-      log_,
-      {app::DatabaseRoleOptions{.sqlite = sqlite,
-                                .node = options_.node,
-                                .incarnation = incarnation_text(guard),
-                                .on_position =
-                                    [this, beacon = beacon_](const db::ReplicaPosition& position) {
-                                      beacon->moved(position);
-                                      if (const auto lease = lease_store()) {
-                                        lease->position_changed(position.txid);
-                                      }
-                                    },
-                                .on_fatal = [this](const Error& error) { publishing_ended(error); }},
-       *log_->bucket}});
-  database_ = std::shared_ptr<app::DatabaseRole>(made, &made->database);
-  return {};
-}
-
-// Compares the bucket with what this node remembers of it, and remembers the new state. An unreachable server
-// proves nothing; an alarm is final until the operator has removed the file. `write_later`: what is on disk
-// is of this bucket; a node that starts may be what everybody waits for, and has better things to do than an
-// fsync.
-Status App::Impl::check_bucket(const Context& context, bool write_later) {
-  bucket_checked_ = base::system_clock().boot_time();
-  const auto state = log_->bucket->state(context.with_timeout(bucket_check_timeout));
-  if (!state && state.error().code() != ErrorCode::not_found) return {};
-  bucket_guard_->observe(state ? std::optional(*state) : std::nullopt);
-  if (auto status = bucket_guard_->status(options_.sqlite->bucket); !status) return status;
-  if (write_later) {
-    bucket_checked_ -= bucket_check_interval - bucket_check_soon;
-    return {};
-  }
-  const std::string text = log::to_string(*bucket_guard_->remembered());
-  return base::write_file_durably(bucket_state_path(*options_.sqlite), base::as_bytes(text));
-}
-
-Status App::Impl::open_backend() {
-  if (options_.vip) {
-    const auto address = vip::parse_address(options_.vip->address);
-    if (!address) return std::unexpected(address.error());
-    vip_ = std::make_unique<vip::VirtualAddress>(options_.vip->interface, *address, [this] {
-      const auto lease = lease_store();
-      return lease && lease->leads();
-    });
-    if (const auto left = vip_->remove_leftover(); !left) return std::unexpected(left.error());
-  }
-  if (!options_.backend) return {};
-  auto setup = app::set_up_backend(*options_.backend, guard);
-  if (!setup) return std::unexpected(setup.error());
-  backend_ = std::move(*setup);
-  backend_.backend->on_failure([this](const Error& error) { wish_step_down(error.message()); });
-  return {};
-}
-
-Status App::Impl::start_members(const Context& context) {
-  const nats::JetStream jetstream(connection_);
-  auto bucket = app::patiently(context, "waiting for the coordination bucket", [&] {
-    return nats::KeyValue::open_or_create(context, jetstream,
-                                          membership::coordination_bucket(options_.cluster));
-  });
-  if (!bucket) return std::unexpected(bucket.error());
-  auto service = membership::Service::create(*bucket, {.node = options_.node,
-                                                       .mode = options_.mode,
-                                                       .heartbeat = options_.heartbeat,
-                                                       .addresses = options_.addresses,
-                                                       .labels = options_.labels,
-                                                       .version = LITECLUSTER_VERSION});
-  if (!service) return std::unexpected(service.error());
-  {
-    const base::MutexLock lock(mutex_);
-    members_ = std::move(*service);
-  }
-  members_->report("hooks", {});
-  members_->add_listener([this](const membership::ServiceEvent& event) { member_event(event); });
-
-  election::LeaseStoreOptions lease;
-  lease.elector.node = options_.node;
-  lease.elector.incarnation = guard != nullptr ? guard->incarnation() : election::Incarnation::random();
-  lease.elector.lease_ttl = options_.lease_ttl;
-  lease.elector.heartbeat = options_.heartbeat;
-  if (options_.cooldown) lease.elector.cooldown = *options_.cooldown;
-  lease.listener = [this](const election::LeaseEvent& event) { lease_event(event); };
-  if (guard != nullptr) lease.shared_deadline = &guard->lease_deadline();
-  auto store = election::LeaseStore::start(*bucket, connection_, std::move(lease));
-  if (!store) return std::unexpected(store.error());
-  {
-    const base::MutexLock lock(mutex_);
-    lease_ = std::move(*store);
-  }
-  prober_ = std::make_unique<app::HealthProber>(
-      probes, app::HealthProberOptions{
-                  .report = [weak = std::weak_ptr(members_)](const std::string& name, HealthResult result) {
-                    if (const auto members = weak.lock()) members->report(name, std::move(result));
-                  }});
-  members_->start();
-  return members_->wait_joined(context);
-}
-
-std::shared_ptr<election::LeaseStore> App::Impl::lease_store() const {
-  const base::MutexLock lock(mutex_);
-  return lease_;
-}
-
-std::shared_ptr<membership::Service> App::Impl::member_service() const {
-  const base::MutexLock lock(mutex_);
-  return members_;
 }
 
 void App::Impl::lease_event(const election::LeaseEvent& event) {
@@ -491,81 +322,6 @@ void App::Impl::tick() {
   report_health();
 }
 
-void App::Impl::report_health() {
-  const auto report = [&](const char* name, bool good, const std::string& reason, HealthLevel level) {
-    members_->report(name, good ? HealthResult{} : HealthResult{.level = level, .reason = reason});
-  };
-  report("nats", connection_->state() == nats::ConnectionState::connected, connection_->last_problem(),
-         HealthLevel::critical);
-  const std::string lease = lease_->last_problem();
-  report("lease", lease.empty(), lease, HealthLevel::warning);
-  if (database_) {
-    const auto problem = database_->problem();
-    report("replication", !problem, problem ? problem->message() : "", HealthLevel::critical);
-    if (base::system_clock().boot_time() - disk_checked_ >= disk_check_interval) report_disk();
-  }
-  bool active = false;
-  {
-    const base::MutexLock lock(mutex_);
-    active = machine_.stage() == app::Stage::active;
-  }
-  if (backend_.backend && active) {
-    const auto health = backend_.backend->health();
-    report("backend", health.has_value(), health ? "" : health.error().message(), HealthLevel::critical);
-  } else if (backend_.backend) {
-    report("backend", true, "", HealthLevel::critical);
-  }
-  if (vip_) {
-    const std::string problem = vip_->problem();
-    report("vip", problem.empty(), vip_->address_text() + ": " + problem, HealthLevel::critical);
-  }
-}
-
-void App::Impl::report_disk() {
-  disk_checked_ = base::system_clock().boot_time();
-  const auto diverged = database_->diverged();
-  HealthResult found;
-  if (!diverged.empty()) {
-    found = {.level = HealthLevel::warning,
-             .reason = std::to_string(diverged.size()) + " directories with diverged commits"};
-  }
-  members_->report("database", std::move(found));
-  struct statvfs disk{};
-  const auto directory = options_.sqlite->path.parent_path();
-  if (::statvfs(directory.empty() ? "." : directory.c_str(), &disk) != 0) return;
-  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
-  HealthResult space;
-  if (free < disk_free_min || disk.f_bavail * 20 < disk.f_blocks) {
-    space = {.level = free < disk_free_min ? HealthLevel::critical : HealthLevel::warning,
-             .reason = std::to_string(free >> 20U) + " MiB are free"};
-  }
-  members_->report("disk", std::move(space));
-}
-
-void App::Impl::stop_everything() {
-  // In the opposite order of start(); listeners of each are silent once it is gone.
-  prober_.reset();
-  std::shared_ptr<election::LeaseStore> lease;
-  std::shared_ptr<membership::Service> members;
-  {
-    const base::MutexLock lock(mutex_);
-    lease = std::exchange(lease_, nullptr);
-    members = std::exchange(members_, nullptr);
-  }
-  lease.reset();
-  if (members) {
-    static_cast<void>(members->leave(Context::background().with_timeout(std::chrono::seconds(2))));
-    members->stop();
-  }
-  vip_.reset();
-  backend_.reset();
-  database_.reset();
-  beacon_.reset();
-  log_.reset();
-  connection_.reset();
-  hooks_.reset();
-}
-
 // Whether handing over to this node would leave the cluster without a leader for long.
 Status App::Impl::check_successor(const Parts& running, std::string_view successor) {
   const std::string operation = "step down for";
@@ -619,94 +375,6 @@ Status App::Impl::step_down(const Context& context, std::string_view successor) 
   if (!machine_.left_unsynced()) return {};
   return failure(ErrorCode::unavailable, "step down", options_.node,
                  "it does not lead any more, but its last commits may not be in the log; they are kept here");
-}
-
-bool App::Impl::is_leader() const {
-  const base::MutexLock lock(mutex_);
-  return machine_.stage() == app::Stage::active && lease_ && lease_->leads();
-}
-
-std::string App::Impl::leader() const {
-  const base::MutexLock lock(mutex_);
-  return leader_;
-}
-
-Epoch App::Impl::epoch() const {
-  const base::MutexLock lock(mutex_);
-  return machine_.epoch();
-}
-
-App::Impl::Parts App::Impl::parts() const {
-  const base::MutexLock lock(mutex_);
-  return parts_;
-}
-
-void App::Impl::share_parts(bool running) {
-  Parts shared;
-  if (running) {
-    shared = {.connection = connection_, .log = log_, .database = database_, .members = members_};
-  }
-  const base::MutexLock lock(mutex_);
-  std::swap(parts_, shared);
-}
-
-std::vector<Member> App::Impl::members() const {
-  if (worker_) return worker_->members();
-  const auto members = parts().members;
-  return members ? members->members() : std::vector<Member>();
-}
-
-Health App::Impl::health() const {
-  if (worker_) return worker_->health();
-  const auto members = parts().members;
-  return members ? members->health() : Health();
-}
-
-std::shared_ptr<nats::Connection> App::Impl::connection() const {
-  if (worker_) return worker_->connection();
-  return parts().connection;
-}
-
-std::shared_ptr<app::DatabaseRole> App::Impl::database() const {
-  return parts().database;
-}
-
-Result<std::shared_ptr<log::ObjectBucket>> App::Impl::bucket() const {
-  const auto log = parts().log;
-  if (log) return std::shared_ptr<log::ObjectBucket>(log, log->bucket.get());
-  return failure(ErrorCode::failed_precondition, "use the log", options_.node,
-                 "the node does not run, or has no database");
-}
-
-Result<std::shared_ptr<Client::Impl>> App::Impl::client() const {
-  const base::MutexLock lock(mutex_);
-  if (!client_) {
-    auto made = Client::Impl::connect_eventually(
-        {.cluster = options_.cluster, .node = options_.node, .nats = options_.nats});
-    if (!made) return made;
-    client_ = std::move(*made);
-  }
-  return client_;
-}
-
-NodeStatus App::Impl::status() const {
-  if (worker_) return worker_->status();
-  NodeStatus status;
-  status.cluster = options_.cluster;
-  status.node = options_.node;
-  status.mode = options_.mode;
-  if (const auto database = this->database()) {
-    status.position = database->position();
-    status.lag = database->lag();
-    status.diverged = database->diverged();
-  }
-  status.health = health();
-  const base::MutexLock lock(mutex_);
-  status.stage = to_string(machine_.stage());
-  status.role = machine_.stage() == app::Stage::active ? Role::active : Role::passive;
-  status.leader = leader_;
-  status.epoch = machine_.epoch();
-  return status;
 }
 
 }  // namespace litecluster

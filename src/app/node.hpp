@@ -132,6 +132,7 @@ class App::Impl {
   bool armed_ = false;                            // used by the working thread
   std::optional<log::BucketGuard> bucket_guard_;  // used by the working thread
   base::BootTime bucket_checked_{};
+  static constexpr std::chrono::seconds bucket_check_interval{30};
   base::BootTime disk_checked_{};
 };
 
