@@ -24,12 +24,13 @@ import time
 import disk
 import network
 from cluster import NATS_SERVER, PROGRAM, NatsServers, Node, scratch, wait_until
-from faults import (KINDS, NEED_CLOCKS, NEED_DISKS, NEED_SOUND_NATS, PLANNED, USUAL, everything_of, send)
+from faults import (DISTURB_NATS, KINDS, NEED_CLOCKS, NEED_DISKS, NEED_SOUND_NATS, PLANNED, USUAL, everything_of, send)
 from history import (Client, Judgement, LossWatch, StandbyReader, check_copies, served_since, settle, silence, start_watched,
                      stop_watching)
 
 NODES = 3
 STOP_ASKED = []  # filled by a signal
+UNEXPECTED_MAX = 10  # after so many there is nothing left to be learnt
 # So short that a campaign of an hour gets through all of it.
 LOG_OPTIONS = ["--sqlite-retention", "60s", "--sqlite-snapshot-interval", "20s", "--sqlite-compaction-levels",
                "1=2s,2=10s", "--sqlite-scrub-interval", "1s", "--sqlite-min-sync-interval", "50ms"]
@@ -51,6 +52,7 @@ class Cluster:
         self.readers = [StandbyReader(node) for node in self.nodes]
         self.losses = LossWatch(self.nodes)
         self.faults, self.pauses, self.asking = [], [], []
+        self.nats_disturbed, self.chances_missed, self.unexpected = float("-inf"), 0, []
 
     def _node(self, number, lease_ms):
         name, environment, own_disk = f"node-{number}", {}, None
@@ -140,6 +142,8 @@ def cause(cluster, kind):
     finally:
         if kind not in PLANNED:
             cluster.faults.append((begin, time.monotonic()))
+        if kind in DISTURB_NATS:
+            cluster.nats_disturbed = time.monotonic()
     cluster.settle()
     if kind not in PLANNED:
         cluster.faults[-1] = (begin, time.monotonic())
@@ -201,7 +205,12 @@ def cause_all(cluster, arguments, kinds, times):
         try:
             seconds = cause(cluster, kind)
         except AssertionError as error:
-            raise AssertionError(f"{kind}: {error}") from error
+            # It counts as a violation. The campaign goes on: what came before is worth a judgement.
+            print(f"{kind:22} UNEXPECTED: {error}", flush=True)
+            cluster.unexpected.append(f"{kind}: {error}")
+            if len(cluster.unexpected) >= UNEXPECTED_MAX:
+                return
+            continue
         times.setdefault(kind, []).append(seconds)
         print(f"{kind:22} nobody served for {1000 * seconds:6.0f} ms   ({time.monotonic() - begin:.1f} s)", flush=True)
 
@@ -217,18 +226,20 @@ def judge(cluster, arguments, times):
     rows = check_copies(cluster.nodes, leader, cluster.nats.url, cluster.directory)
     judgement = Judgement(cluster.nodes, leader, cluster.clients, cluster.readers, cluster.faults, cluster.pauses,
                           cluster.losses.moments)
+    violations = cluster.unexpected + judgement.violations
     summary = (
         f"{sum(map(len, times.values()))} faults (seed {arguments.seed}, lease {arguments.lease} ms), "
         f"{len(judgement.acknowledged)} acknowledged writes, {rows} rows, {len(judgement.lost)} never replicated and "
         f"kept aside in {sum(len(node.diverged()) for node in cluster.nodes)} directories, {judgement.after_pause} "
         f"answered by a leader right after a pause of the whole, {len(judgement.unasked)} terms lost without a fault, "
         f"{sum(len(client.reads) for client in cluster.clients)} reads on leaders, "
-        f"{sum(reader.reads for reader in cluster.readers)} on standbys; {len(judgement.violations)} violations")
+        f"{sum(reader.reads for reader in cluster.readers)} on standbys, {cluster.chances_missed} hand-overs to another "
+        f"than the named one; {len(violations)} violations")
     print(table_of(times), summary, sep="\n\n")
     if arguments.report:
         pathlib.Path(arguments.report).write_text(
-            json.dumps({"times": times, "summary": summary, "violations": judgement.violations}) + "\n")
-    assert not judgement.violations, "\n".join(judgement.violations)
+            json.dumps({"times": times, "summary": summary, "violations": violations}) + "\n")
+    assert not violations, "\n".join(violations)
 
 
 def main():
