@@ -14,4 +14,10 @@ void release_free_memory() {
 #endif
 }
 
+void use_one_heap() {
+#if defined(__GLIBC__)
+  ::mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 }  // namespace litecluster::base

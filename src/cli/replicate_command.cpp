@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/backoff.hpp"
+#include "base/heap.hpp"
 #include "base/logging.hpp"
 #include "base/random.hpp"
 #include "cli/commands.hpp"
@@ -241,6 +242,7 @@ void add_replicate_commands(CommandLine& line) {
   replicate->callback([&line, arguments] {
     const auto config = settings_of(*arguments);
     if (!config) return report(line, config.error());
+    base::use_one_heap();
     const auto done = publish(daemon::context_until_signal(), *config, *arguments);
     if (!done) report(line, done.error());
   });
@@ -251,6 +253,7 @@ void add_replicate_commands(CommandLine& line) {
   standby->callback([&line, arguments] {
     const auto config = settings_of(*arguments);
     if (!config) return report(line, config.error());
+    base::use_one_heap();
     const auto done = follow(daemon::context_until_signal(), *config);
     if (!done) report(line, done.error());
   });

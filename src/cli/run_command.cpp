@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/heap.hpp"
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
 #include "daemon/node_process.hpp"
@@ -23,6 +24,7 @@ void run(CommandLine& line, const Arguments& arguments) {
     config->app.backend->command = arguments.backend;
   }
   if (const auto valid = daemon::validate(*config); !valid) return report(line, valid.error());
+  base::use_one_heap();
   line.exit_status = static_cast<ExitStatus>(daemon::run_node_process(*config));
 }
 

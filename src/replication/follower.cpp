@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/backoff.hpp"
+#include "base/heap.hpp"
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
 #include "base/random.hpp"
@@ -183,7 +184,11 @@ class FollowerImplementation final : public Follower {
     auto more = feeder_->scrub();
     if (more && !*more) more = scrub_again();
     if (!more) note(std::unexpected(more.error()));
-    wait_for_change(changes, !more || *more ? scrub_pause : look_interval);
+    const bool busy = !more || *more;
+    if (wait_for_change(changes, busy ? scrub_pause : look_interval) || busy) return;
+    if (fetched_ < base::bytes_worth_releasing) return;
+    fetched_ = 0;
+    base::release_free_memory();
   }
 
   // One small piece after each pause, however often there is nothing to apply.
@@ -213,6 +218,10 @@ class FollowerImplementation final : public Follower {
       return feeder_->plan(view);
     });
     seeding_ = std::holds_alternative<Reseed>(work);
+    if (seeding_) fetched_ += base::bytes_worth_releasing;
+    if (const auto* apply = std::get_if<ApplyObjects>(&work)) {
+      for (const log::Object& object : apply->objects) fetched_ += object.size;
+    }
     return feeder_->carry_out(stop_, work);
   }
 
@@ -239,9 +248,11 @@ class FollowerImplementation final : public Follower {
     return changes_;
   }
 
-  void wait_for_change(std::uint64_t seen, base::Duration limit) {
+  // False when there was none.
+  bool wait_for_change(std::uint64_t seen, base::Duration limit) {
     base::MutexLock lock(mutex_);
     if (changes_ == seen && !stop_.done()) changed_.wait_for(lock, limit);
+    return changes_ != seen || stop_.done();
   }
 
   FollowerOptions options_;
@@ -255,6 +266,7 @@ class FollowerImplementation final : public Follower {
   std::optional<Error> problem_ LITECLUSTER_GUARDED_BY(mutex_);
   BadObjects bad_objects_ LITECLUSTER_GUARDED_BY(mutex_);
   base::BootTime scrub_at_{};  // the thread's own: when the next piece may be read again
+  std::uint64_t fetched_ = 0;  // the thread's own: bytes of objects since memory was given back
   bool seeding_ = false;       // the thread's own: its last step was to start the replica anew
   std::uint64_t changes_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<ReplicaFeeder> feeder_;  // used by the thread until stop()

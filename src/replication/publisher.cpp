@@ -25,8 +25,7 @@ namespace {
 constexpr base::Duration look_initial = std::chrono::milliseconds(2);
 constexpr base::Duration look_cap = std::chrono::milliseconds(100);
 
-// Memory is given back after so much was appended, and nothing was captured for so long.
-constexpr std::uint64_t bytes_worth_releasing = std::uint64_t{1} << 20U;
+// Memory is given back when nothing was captured for so long.
 constexpr base::Duration calm_before_release = std::chrono::milliseconds(900);
 
 // An append that takes longer is told by problem().
@@ -383,7 +382,7 @@ class PublisherImplementation final : public Publisher {
       const base::MutexLock lock(mutex_);
       appended = statistics_.appended_bytes;
     }
-    if (appended - released_at_ < bytes_worth_releasing) return;
+    if (appended - released_at_ < base::bytes_worth_releasing) return;
     released_at_ = appended;
     base::release_free_memory();
   }
