@@ -4,6 +4,7 @@
 //   bench_idle               LITECLUSTER_BENCH_SECONDS: of each, default 60
 #include <httplib.h>
 
+#include <algorithm>
 #include <thread>
 
 #include <fmt/format.h>
@@ -43,15 +44,20 @@ Traffic traffic() {
           jetstream["messages"]};
 }
 
+// Pages that the processes of a node share, of files and from the fork, are counted once: those of the
+// largest process, and of the others what is theirs alone.
 Usage sum(const std::vector<pid_t>& processes) {
   Usage all;
+  double shared = 0;
   for (const pid_t process : processes) {
     const Usage one = usage_of(process);
     all.cpu_seconds += one.cpu_seconds;
     all.sleeps += one.sleeps;
-    all.resident_mebibytes += one.resident_mebibytes;
+    all.private_mebibytes += one.private_mebibytes;
     all.anonymous_mebibytes += one.anonymous_mebibytes;
+    shared = std::max(shared, one.resident_mebibytes - one.private_mebibytes);
   }
+  all.resident_mebibytes = all.private_mebibytes + shared;
   return all;
 }
 

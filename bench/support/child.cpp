@@ -49,6 +49,10 @@ Usage usage_of(pid_t process) {
   const std::string status = content_of(directory / "status");
   if (status.empty()) fail(fmt::format("process {}, which is measured, has ended", process));
   usage.resident_mebibytes = static_cast<double>(number_behind(status, "VmRSS:")) / 1024;
+  const std::string pages = content_of(directory / "smaps_rollup");
+  usage.private_mebibytes =
+      static_cast<double>(number_behind(pages, "Private_Clean:") + number_behind(pages, "Private_Dirty:")) /
+      1024;
   usage.anonymous_mebibytes = static_cast<double>(number_behind(status, "RssAnon:")) / 1024;
   return usage;
 }

@@ -15,6 +15,7 @@ struct Usage {
   double cpu_seconds = 0;
   /// Resident memory, and the part of it that belongs to no file.
   double resident_mebibytes = 0;
+  double private_mebibytes = 0;  ///< of the resident: pages that no other process has
   double anonymous_mebibytes = 0;
   /// Times that its threads went to sleep.
   std::uint64_t sleeps = 0;
