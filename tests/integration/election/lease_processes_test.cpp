@@ -81,6 +81,12 @@ class LeaseProcessesTest : public test::NatsTest {
     }));
     return found.value_or(0);
   }
+  // A candidate that never came up has no process id yet, and 0 would be our own process group.
+  void send(std::size_t index, int number) {
+    const pid_t pid = (*reports_)[index].pid;
+    ASSERT_GT(pid, 0) << "candidate " << index << " did not come up";
+    ::kill(pid, number);
+  }
   void TearDown() override {
     children_.clear();
     NatsTest::TearDown();
@@ -95,7 +101,7 @@ TEST_F(LeaseProcessesTest, FollowsAKilledLeaderAfterOneLease) {
   const std::size_t first = wait_for_leader_above(0);
   const std::int64_t old_deadline = (*reports_)[first].deadline;
   const std::int64_t killed_at = boot_now();
-  ::kill((*reports_)[first].pid, SIGKILL);
+  send(first, SIGKILL);
   const std::size_t second = wait_for_leader_above(1);
   EXPECT_NE(first, second);
   EXPECT_GT((*reports_)[second].began_at, old_deadline) << "two leaders inside their deadlines";
@@ -106,11 +112,11 @@ TEST_F(LeaseProcessesTest, FollowsAKilledLeaderAfterOneLease) {
 TEST_F(LeaseProcessesTest, NeverGoesOnAfterAStopPastItsDeadline) {
   for (std::size_t index = 0; index < 3; ++index) start(index);
   const std::size_t first = wait_for_leader_above(0);
-  ::kill((*reports_)[first].pid, SIGSTOP);
+  send(first, SIGSTOP);
   const std::int64_t old_deadline = (*reports_)[first].deadline;
   const std::size_t second = wait_for_leader_above(1);
   EXPECT_GT((*reports_)[second].began_at, old_deadline);
-  ::kill((*reports_)[first].pid, SIGCONT);
+  send(first, SIGCONT);
   EXPECT_TRUE(eventually([&] { return (*reports_)[first].losses == 1; }));
   EXPECT_EQ((*reports_)[first].deadline, old_deadline);
   EXPECT_EQ(leader(), second);
@@ -122,7 +128,7 @@ TEST_F(LeaseProcessesTest, GivesBackTheLeaseOfADeadAgentOfTheSameGuardWithoutWai
   wait_for_leader_above(0);
   start(1);
   const std::int64_t killed_at = boot_now();
-  ::kill((*reports_)[0].pid, SIGKILL);
+  send(0, SIGKILL);
   (*reports_)[0].deadline = 0;
   start(0, {.family = family, .number = 2});
   const std::size_t next = wait_for_leader_above(1);
