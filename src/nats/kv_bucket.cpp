@@ -231,6 +231,8 @@ Result<Revision> KeyValue::create(const Context& context, std::string_view key,
 }
 
 Result<KeyValueStatus> KeyValue::status(const Context& context) const {
+  // Of what others write while the question is on its way the answer need not know.
+  const std::uint64_t seen = highest_seen_->load();
   const auto info = retrying(context, "look at bucket", {},
                              [&](const Context& limit) { return jetstream_.stream_info(limit, stream_); });
   if (!info && info.error().code() != ErrorCode::not_found) return std::unexpected(info.error());
@@ -239,10 +241,10 @@ Result<KeyValueStatus> KeyValue::status(const Context& context) const {
                    info ? "the bucket was deleted and made anew: what it held is lost"
                         : "the bucket is gone; nothing re-creates it by itself");
   }
-  if (info->last_sequence < highest_seen_->load()) {
+  if (info->last_sequence < seen) {
     return failure(ErrorCode::failed_precondition, "look at bucket", bucket_,
                    fmt::format("the last revision is {}, but {} was there already: the server lost changes",
-                               info->last_sequence, highest_seen_->load()));
+                               info->last_sequence, seen));
   }
   return KeyValueStatus{.bucket = bucket_,
                         .values = info->messages,

@@ -316,6 +316,20 @@ TEST_F(KvBucket, WritersThatRaceCountEachIncrementOnce) {
   EXPECT_EQ(kv.get(soon(), "counter")->value, std::to_string(writers * rounds));
 }
 
+TEST_F(KvBucket, AWriteAtTheSameTimeIsNotTakenForALostChange) {
+  const KeyValue kv = bucket();
+  std::atomic<bool> done = false;
+  std::jthread writer([&] {
+    for (int number = 0; number < 1'000; ++number) EXPECT_OK(kv.put(soon(), "a", std::to_string(number)));
+    done = true;
+  });
+  while (!done) {
+    const auto status = kv.status(soon());
+    EXPECT_OK(status);
+    if (!status) break;
+  }
+}
+
 TEST_F(KvBucket, ThePublicInterfaceSaysTheSame) {
   const Kv kv = kv::make_kv(bucket(5));
   const auto revision = kv.put("config/max-conn", "100");
