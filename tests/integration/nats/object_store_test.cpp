@@ -338,6 +338,9 @@ TEST_F(ObjectStoreTest, TheBeginningOfAWatchEndsAlsoWhenTheRestOfItIsRemoved) {
   EXPECT_TRUE((*watch)->initial_done());
 }
 
+// Create-only, as the log's objects are: other puts roll up the name's subject, and nats-server 2.9.10 then
+// skips messages for consumers, seen here in 2 of 40 runs on a busy machine and in none of 80 without
+// rollups.
 TEST_F(ObjectStoreTest, WatchGoesOnOverRestarts) {
   auto watch = store_->watch(soon(), 0);
   ASSERT_OK(watch);
@@ -345,7 +348,9 @@ TEST_F(ObjectStoreTest, WatchGoesOnOverRestarts) {
   int expected = 0;
   for (int round = 0; round < 3; ++round) {
     for (int count = 0; count < 20; ++count) {
-      ASSERT_OK(store_->put(soon(), std::to_string(round * 20 + count), as_bytes("x")));
+      PutOptions create;
+      create.create_only = true;
+      ASSERT_OK(store_->put(soon(), std::to_string(round * 20 + count), as_bytes("x"), create));
       if (count == 10) restart_server();
     }
     for (; expected < (round + 1) * 20; ++expected) {
