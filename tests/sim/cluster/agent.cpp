@@ -128,7 +128,7 @@ Status Agent::start_backend() {
   process_.work(simulation().schedule.between(0, process_.unit() / 4));
   // The guard starts nothing past the deadline.
   if (!lease_.leads()) return failure(ErrorCode::deposed, "start the backend", {}, "the lease is over");
-  if (simulation().trouble(simulation().settings.failure_percent)) {
+  if (simulation().trouble(Trouble::failed_start, simulation().settings.failure_percent)) {
     return failure(ErrorCode::unavailable, "start the backend", {}, "it does not get healthy");
   }
   host.start_application();
@@ -137,7 +137,7 @@ Status Agent::start_backend() {
 
 Status Agent::stop_backend() {
   process_.work(simulation().schedule.between(0, process_.unit() / 10));
-  if (simulation().trouble(simulation().settings.failure_percent)) {
+  if (simulation().trouble(Trouble::failed_start, simulation().settings.failure_percent)) {
     return failure(ErrorCode::unavailable, "stop the backend", {}, "it does not end");
   }
   process_.host().stop_application();

@@ -47,7 +47,7 @@ Result<log::Object> SimulatedBucket::put(const Context& context, const log::NewO
     if (stored) announce(simulation, *stored, bytes);
     return stored;
   };
-  if (simulation.trouble(simulation.settings.stop_percent)) {
+  if (simulation.trouble(Trouble::stop, simulation.settings.stop_percent)) {
     process_.at(process_.now(), [this, &simulation] {
       process_.host().pause(
           process_.now() + simulation.schedule.between(simulation.unit(), 40 * simulation.unit()),

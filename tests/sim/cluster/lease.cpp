@@ -93,7 +93,7 @@ void Lease::read() {
   process_.send(
       [&simulation] {
         std::uint64_t revision = simulation.server.revision();
-        if (simulation.trouble(simulation.settings.stale_percent)) {
+        if (simulation.trouble(Trouble::stale_read, simulation.settings.stale_percent)) {
           revision -= std::min<std::uint64_t>(revision, simulation.schedule.random() % 4);
         }
         return revision;
@@ -105,7 +105,8 @@ void Lease::write(const election::WriteRecord& wanted) {
   stop_at_a_bad_moment();
   send_write(wanted);
   // Sent once more by what lies between.
-  if (process_.simulation().trouble(process_.simulation().settings.loss_percent / 3)) send_write(wanted);
+  if (process_.simulation().trouble(Trouble::repetition, process_.simulation().settings.loss_percent / 3))
+    send_write(wanted);
 }
 
 void Lease::send_write(const election::WriteRecord& wanted) {
@@ -139,7 +140,7 @@ void Lease::led(base::BootTime deadline) {
 // Between a write and its answer, and right after a lease was extended.
 void Lease::stop_at_a_bad_moment() {
   Simulation& simulation = process_.simulation();
-  if (!simulation.trouble(simulation.settings.stop_percent)) return;
+  if (!simulation.trouble(Trouble::stop, simulation.settings.stop_percent)) return;
   Host& host = process_.host();
   const Time until =
       simulation.now() + simulation.schedule.between(simulation.unit(), 30 * simulation.unit());

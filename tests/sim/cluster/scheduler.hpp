@@ -26,6 +26,9 @@ class Scheduler {
     queue_.clear();
   }
 
+  /// Other chances from here on; 0: the same.
+  void vary(std::uint64_t variation) { state_ ^= variation * 0xD1B54A32D192ED03ULL; }
+
   [[nodiscard]] Time now() const { return now_; }
 
   void at(Time time, Action action) {

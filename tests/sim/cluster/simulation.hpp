@@ -12,6 +12,7 @@
 #include "sim/cluster/database.hpp"
 #include "sim/cluster/fiber.hpp"
 #include "sim/cluster/judge.hpp"
+#include "sim/cluster/reduction.hpp"
 #include "sim/cluster/scheduler.hpp"
 #include "sim/cluster/server.hpp"
 
@@ -29,6 +30,21 @@ enum class PlantedBug {
   guard_asleep,            ///< the application outlives the lease of a stopped agent
 };
 
+/// What goes wrong by chance, wherever it can.
+enum class Trouble : std::uint8_t { loss, delay, repetition, stale_read, stop, failed_start };
+
+[[nodiscard]] constexpr const char* to_string(Trouble trouble) {
+  switch (trouble) {
+    case Trouble::loss: return "a message is lost";
+    case Trouble::delay: return "a message is late";
+    case Trouble::repetition: return "a message comes twice";
+    case Trouble::stale_read: return "a stale read";
+    case Trouble::stop: return "a stop at a bad moment";
+    case Trouble::failed_start: return "the backend does not do as it is told";
+  }
+  return "";
+}
+
 /// How rough a run is. All times are in units of a tenth of the lease.
 struct Settings {
   std::size_t nodes = 3;
@@ -40,6 +56,7 @@ struct Settings {
   std::uint32_t failure_percent = 0;  ///< of a backend's starts
   bool two_steps = false;             ///< a put waits for its chunk, as on several replicas
   bool few_values = false;            ///< commits that undo each other occur
+  Time faults_until = 0;              ///< of the seed's choice; those behind heal_at are left out
   Time heal_at = 0;
   Time quiet_at = 0;  ///< clients stop writing
   Time end_at = 0;
@@ -94,6 +111,10 @@ struct Simulation {
   FiberPool fibers;
   Settings settings;
   Statistics statistics;
+  Reduction reduction;
+  Numbers faults;    ///< that happened, ascending only at the end
+  Numbers troubles;  ///< that happened
+  std::uint32_t troubles_drawn = 0;
   PlantedBug bug = PlantedBug::none;
   std::vector<Window> cuts;
   std::vector<Window> outages;
@@ -107,7 +128,14 @@ struct Simulation {
 
   bool chance(std::uint32_t percent) { return schedule.chance(percent); }
   /// Only while things may go wrong.
-  bool trouble(std::uint32_t percent) { return !healed && percent > 0 && schedule.chance(percent); }
+  bool trouble(Trouble kind, std::uint32_t percent) {
+    if (healed || percent == 0 || !schedule.chance(percent)) return false;
+    const std::uint32_t number = troubles_drawn++;
+    if (!contains(reduction.troubles, number)) return false;
+    troubles.push_back(number);
+    trace("trouble {}: {}", number, to_string(kind));
+    return true;
+  }
 
   [[nodiscard]] bool server_away() const {
     for (const Window& window : outages) {
@@ -123,15 +151,16 @@ struct Simulation {
           now() < cut.until)
         return std::nullopt;
     }
-    if (trouble(settings.loss_percent)) return std::nullopt;
-    if (trouble(settings.slow_percent)) return now() + schedule.between(unit() / 20, 6 * unit());
+    if (trouble(Trouble::loss, settings.loss_percent)) return std::nullopt;
+    if (trouble(Trouble::delay, settings.slow_percent))
+      return now() + schedule.between(unit() / 20, 6 * unit());
     return now() + schedule.between(unit() / 10'000, unit() / 25);
   }
 
   /// The end of the stream as one who reads from a server that lags behind may see it.
   std::uint64_t visible_sequence() {
     const std::uint64_t end = server.sequence();
-    if (!trouble(settings.stale_percent)) return end;
+    if (!trouble(Trouble::stale_read, settings.stale_percent)) return end;
     return end - std::min<std::uint64_t>(end, schedule.random() % 6);
   }
 

@@ -28,7 +28,8 @@ World::World(PlantedBug bug) {
 
 World::~World() = default;
 
-Outcome World::run(std::uint64_t seed) {
+Outcome World::run(std::uint64_t seed, const Reduction& reduction) {
+  simulation_.reduction = reduction;
   set_up(seed);
   Judge& judge = simulation_.judge;
   while (judge.violation().empty() && simulation_.now() < simulation_.settings.end_at &&
@@ -40,13 +41,19 @@ Outcome World::run(std::uint64_t seed) {
   if (!judge.violation().empty()) simulation_.trace("VIOLATED: {}", judge.violation());
   simulation_.hosts.clear();
   simulation_.schedule.clear();
-  return {judge.violation(), simulation_.statistics};
+  std::ranges::sort(simulation_.faults);
+  return {judge.violation(),
+          simulation_.statistics,
+          std::move(simulation_.faults),
+          std::move(simulation_.troubles),
+          simulation_.settings.nodes,
+          simulation_.settings.heal_at};
 }
 
-std::string World::history(std::uint64_t seed) {
+std::string World::history(std::uint64_t seed, const Reduction& reduction) {
   simulation_.tracing = true;
   simulation_.history.clear();
-  run(seed);
+  run(seed, reduction);
   simulation_.tracing = false;
   return std::exchange(simulation_.history, {});
 }
@@ -58,6 +65,9 @@ void World::set_up(std::uint64_t seed) {
   simulation_.server.reset();
   simulation_.judge.reset();
   simulation_.statistics = {};
+  simulation_.faults.clear();
+  simulation_.troubles.clear();
+  simulation_.troubles_drawn = 0;
   simulation_.cuts.clear();
   simulation_.outages.clear();
   simulation_.healed = false;
@@ -74,6 +84,7 @@ void World::set_up(std::uint64_t seed) {
   schedule.at(simulation_.settings.heal_at, [this] { heal(); });
   schedule.at(3 * simulation_.unit(), [this] { members_hear(); });
   schedule.at(simulation_.settings.end_at, [] {});
+  schedule.vary(simulation_.reduction.variation);
 }
 
 void World::choose_settings() {
@@ -95,6 +106,10 @@ void World::choose_settings() {
   settings.two_steps = chance.chance(50);
   settings.few_values = chance.chance(30);
   settings.heal_at = chance.between(3, 12) * settings.lease_ttl;
+  settings.faults_until = settings.heal_at;
+  const Reduction& reduction = simulation_.reduction;
+  if (reduction.nodes) settings.nodes = std::clamp<std::size_t>(*reduction.nodes, 2, settings.nodes);
+  if (reduction.heal_ms) settings.heal_at = std::min(settings.heal_at, *reduction.heal_ms * millisecond);
   settings.quiet_at = settings.heal_at + leases_to_lead * settings.lease_ttl;
   settings.end_at = settings.quiet_at + leases_to_converge * settings.lease_ttl;
 }
@@ -103,14 +118,24 @@ void World::schedule_faults() {
   Scheduler& chance = simulation_.schedule;
   const Settings& settings = simulation_.settings;
   if (chance.chance(30)) {
-    const Time from = chance.between(0, settings.heal_at);
-    simulation_.outages.push_back({0, true, true, from, from + chance.between(1, 25) * simulation_.unit()});
+    const Time from = chance.between(0, settings.faults_until);
+    const Time until = from + chance.between(1, 25) * simulation_.unit();
+    if (contains(simulation_.reduction.faults, 0)) {
+      simulation_.outages.push_back({0, true, true, from, until});
+      chance.at(from, [this] {
+        if (simulation_.healed) return;
+        simulation_.faults.push_back(0);
+        simulation_.trace("fault 0: the servers are away");
+      });
+    }
   }
   const std::int64_t count = chance.between(0, 12);
-  for (std::int64_t fault = 0; fault < count; ++fault) schedule_fault(chance.between(0, settings.heal_at));
+  for (std::int64_t fault = 1; fault <= count; ++fault) {
+    schedule_fault(static_cast<std::uint32_t>(fault), chance.between(0, settings.faults_until));
+  }
 }
 
-void World::schedule_fault(Time time) {
+void World::schedule_fault(std::uint32_t number, Time time) {
   Scheduler& chance = simulation_.schedule;
   const Time unit = simulation_.unit();
   Host* const host = simulation_.hosts[chance.random() % simulation_.hosts.size()].get();
@@ -121,9 +146,12 @@ void World::schedule_fault(Time time) {
     }
   };
   const bool leader = chance.chance(60);
-  const auto on = [this, host, leader, when_it_leads, time](auto action) {
-    simulation_.schedule.at(time, [this, host, leader, when_it_leads, action] {
+  const auto on = [this, number, host, leader, when_it_leads, time](auto action) {
+    if (!contains(simulation_.reduction.faults, number)) return;
+    simulation_.schedule.at(time, [this, number, host, leader, when_it_leads, action] {
       if (simulation_.healed) return;
+      simulation_.trace("fault {}", number);
+      simulation_.faults.push_back(number);
       if (leader) {
         when_it_leads(action);
       } else {

@@ -17,11 +17,14 @@
 //   leader.hpp          LeaderSession, Publisher, Maintainer
 //   log_watch.hpp       LogWatcher          bucket.hpp     NatsObjectBucket
 //   server.hpp          JetStream           database.hpp   Database, Replica, judge_former_primary()
+//
+// shrink.hpp makes a run that broke a promise smaller.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "sim/cluster/reduction.hpp"
 #include "sim/cluster/simulation.hpp"
 
 namespace litecluster::test::cluster {
@@ -29,6 +32,13 @@ namespace litecluster::test::cluster {
 struct Outcome {
   std::string violation;  ///< empty when every promise was kept
   Statistics statistics;
+  Numbers faults;    ///< that happened, of the planned ones
+  Numbers troubles;  ///< that happened by chance
+  std::size_t nodes = 0;
+  Time heal_at = 0;
+
+  /// How much went wrong.
+  [[nodiscard]] std::size_t size() const { return faults.size() + troubles.size(); }
 };
 
 class World {
@@ -38,15 +48,15 @@ class World {
   World& operator=(const World&) = delete;
   ~World();
 
-  Outcome run(std::uint64_t seed);
+  Outcome run(std::uint64_t seed, const Reduction& reduction = {});
   /// The same run again, as lines of text for a person.
-  std::string history(std::uint64_t seed);
+  std::string history(std::uint64_t seed, const Reduction& reduction = {});
 
  private:
   void set_up(std::uint64_t seed);
   void choose_settings();
   void schedule_faults();
-  void schedule_fault(Time time);
+  void schedule_fault(std::uint32_t number, Time time);
   void cut(Host& host, Time from);
   void ask_for_hand_over(Host& host);
   void heal();
