@@ -182,7 +182,7 @@ TEST_F(GuardTest, RefusesABackendBeforeItIsArmed) {
 }
 
 TEST_F(GuardTest, SaysWhyAProgramCannotBeStarted) {
-  auto guard = run([this](GuardLink& link) {
+  auto guard = run([](GuardLink& link) {
     link.listen({});
     link.lease_deadline() = no_deadline;
     if (!link.arm()) return 3;

@@ -23,8 +23,8 @@ class HookQueueTest : public ::testing::Test {
 };
 
 TEST_F(HookQueueTest, HooksRunOneAtATimeAndInOrder) {
-  for (const HookId hook : {1, 2, 3}) queue_.submit(at(0s), hook);
-  for (const HookId hook : {1, 2, 3}) {
+  for (const HookId hook : {HookId{1}, HookId{2}, HookId{3}}) queue_.submit(at(0s), hook);
+  for (const HookId hook : {HookId{1}, HookId{2}, HookId{3}}) {
     const auto started = take<StartHook>();
     ASSERT_EQ(started.size(), 1U);
     EXPECT_EQ(started[0].hook, hook);
