@@ -133,14 +133,21 @@ std::optional<ReplicaPosition> Replica::Implementation::position_from_record() c
   return std::nullopt;
 }
 
+// Two positions can have the same checksum (ltx/checksum.hpp). The earlier one is right for either content,
+// since what lies between is applied again. Without a power failure the content is one of the two last
+// recorded.
 Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_content() {
   base::log_info("reading the whole replica to find its position", {{"path", options_.path.string()}});
   const auto checksum = scan();
   if (!checksum) return std::unexpected(checksum.error());
   const ReplicaRecord& record = *record_file_.record();
-  if (record.next && record.next->position.checksum == *checksum) return record.next->position;
-  if (record.base.position.checksum == *checksum) return record.base.position;
-  return record_file_.recognise(*checksum);
+  std::optional<ReplicaPosition> recorded;
+  if (record.next && record.next->position.checksum == *checksum) recorded = record.next->position;
+  if (record.base.position.checksum == *checksum) recorded = record.base.position;
+  if (recorded && record_file_.written_in_this_boot()) return recorded;
+  auto remembered = record_file_.recognise(*checksum);
+  if (!remembered || (*remembered && (!recorded || (*remembered)->txid < recorded->txid))) return remembered;
+  return recorded;
 }
 
 // The data are known to be at `position`: makes that the starting point.
