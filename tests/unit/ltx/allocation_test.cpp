@@ -37,7 +37,7 @@ using namespace ltx::test;  // NOLINT: the helpers of these tests
 
 Bytes file_claiming(std::size_t offset, std::uint32_t value) {
   Bytes file = encode(make_header(2, 2, 9, 512), {{1, filled(512, 'a')}, {5, filled(512, 'b')}});
-  base::store_big_endian(file.data() + offset, value);
+  base::store_big_endian(file.data() + offset % (file.size() - sizeof value + 1), value);
   return file;
 }
 
@@ -62,7 +62,7 @@ constexpr std::size_t window_size = 66 * 1024;  // what a stream is read into: a
 TEST(Allocation, DoesNotFollowSizesThatAFileClaims) {
   for (const std::uint32_t value : {0xFFFF'FFFFU, 0x7FFF'FFFFU, 0x4000'0000U, 0x0100'0000U}) {
     for (std::size_t offset = 8; offset + 4 <= 250; ++offset) {
-      const Bytes file = file_claiming(offset % 180, value);
+      const Bytes file = file_claiming(offset, value);
       ASSERT_LE(largest_while_reading(file), window_size) << offset << " " << value;
     }
   }
