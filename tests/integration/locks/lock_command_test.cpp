@@ -154,10 +154,13 @@ TEST_F(LockCommand, TheCommandGetsAGrowingTokenAndItsExitStatusIsOurs) {
 }
 
 TEST_F(LockCommand, OthersWaitOrAreTurnedAway) {
-  const pid_t holder = start(fmt::format("lock run job -- sh -c 'echo x > {}; sleep 1'", file("started")));
+  const pid_t holder =
+      start(fmt::format("lock run job -- sh -c 'echo x > {}; while [ ! -e {} ]; do sleep 0.05; done'",
+                        file("started"), file("enough")));
   ASSERT_EQ(first_line(file("started")), "x");
   EXPECT_EQ(run("lock run job --wait 0 -- true").status, 3);
   EXPECT_EQ(run("lock run job --wait 50ms -- true").status, 3);
+  std::ofstream(file("enough")) << "x";
   EXPECT_EQ(run("lock run job -- echo got it").text, "got it\n");
   EXPECT_EQ(wait(holder), 0);
 }
