@@ -1,9 +1,11 @@
 // Entry point of the program `litecluster`.
 #include "cli/commands.hpp"
+#include "cli/standard_streams.hpp"
 #include "cli/suggestion.hpp"
 
 int main(int argc, char** argv) {
   using litecluster::cli::ExitStatus;
+  if (!litecluster::cli::open_standard_descriptors()) return static_cast<int>(ExitStatus::failed);
   CLI::App program("High availability for SQLite applications over NATS JetStream", "litecluster");
   program.set_version_flag("--version", "litecluster " LITECLUSTER_VERSION);
   program.require_subcommand(1);
@@ -31,5 +33,7 @@ int main(int argc, char** argv) {
     litecluster::cli::suggest(program, std::vector<std::string>(argv + 1, argv + argc));
     return static_cast<int>(ExitStatus::usage);
   }
+  if (!litecluster::cli::finish_standard_output() && exit_status == ExitStatus::fine)
+    exit_status = ExitStatus::failed;
   return static_cast<int>(exit_status);
 }

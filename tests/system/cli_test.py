@@ -202,11 +202,44 @@ def check_preflight(directory):
     fails(2, "check", "-c", place / "missing.yaml", says="missing.yaml")
 
 
+def check_standard_streams(directory):
+    """Lost output is no success, and a standard descriptor that is closed is never a file of ours: a log line would go into it."""
+    place = directory / "streams"
+    place.mkdir()
+    database, copy = place / "app.db", place / "copy.db"
+    writer = sqlite3.connect(database)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("CREATE TABLE t(a)")
+    nats = NatsServers(place).start()
+    connection = ["--cluster", "streams", "--nats", nats.url]
+    started = []
+    try:
+        litecluster("kv", "put", *connection, "key", "value")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, "kv", "get", *connection, "key"], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  timeout=60)
+        assert done.returncode == 1 and "standard output" in done.stderr, (done.returncode, done.stderr)
+        for arguments, ready in ((["replicate", database], place / ".app.db-litecluster" / "lock"), (["follow", copy], copy)):
+            command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", PROGRAM, *map(str, arguments), *connection]
+            process = Process(arguments[0], command, place / f"{arguments[0]}.log").start()
+            started.append(process)
+            wait_until(ready.exists, 30, f"{arguments[0]} has its files")
+            opened = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+            assert opened == ["/dev/null"] * 3, f"{arguments[0]}: {opened}"
+            assert process.running()
+        done = fails(3, "restore", *connection, "-o", database, says="--force")
+    finally:
+        for process in started:
+            process.kill()
+        nats.stop()
+        writer.close()
+
+
 def main():
     with scratch() as directory:
         for part in (check_usage, check_manual):
             part()
-        for part in (check_private_server, check_cluster, check_preflight):
+        for part in (check_private_server, check_cluster, check_preflight, check_standard_streams):
             begin = time.monotonic()
             part(directory)
             print(f"{part.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
