@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -72,7 +73,10 @@ def check_private_server(directory):
         wait_until(lambda: statuses(first, "solo")[0].get("stage") == "active", 30, "the node leads again, under the same URL")
         assert url.read_text() == first
         assert litecluster("kv", "get", "--cluster", "solo", "--nats", first, "a/b").stdout == "1"
-        assert node.stop() == 0
+        os.killpg(node.pid, signal.SIGINT)  # what Ctrl-C does: guard and agent get it
+        assert node.child.wait(30) == 0, "Ctrl-C stops a leader in order"
+        assert node.log.read_text().count("given back") == 2, "both stops gave the term back"
+        assert not (place / "litecluster-n1.sock").exists()
     finally:
         node.kill()
 
