@@ -193,8 +193,21 @@ Result<std::unique_ptr<replication::Follower>> start_patiently(const Context& co
   }
 }
 
+// What follows makes the file a copy of the log. One that was never a copy, and so has no record of its
+// position, is somebody's database, and may be the only one.
+Status refuse_foreign_database(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto size = std::filesystem::file_size(path, ignored);
+  if (ignored || size == 0 || std::filesystem::exists(path.string() + "-position", ignored)) return {};
+  return failure(
+      ErrorCode::failed_precondition, "follow", path.string(),
+      "it is not a copy made by follow, and would be replaced by one: name another file, or move this one "
+      "away (to publish it, the command is replicate)");
+}
+
 // Until the Context ends. Problems are told where they are met, but for having no reason at all.
 Status follow(const Context& context, const daemon::Config& config) {
+  if (auto own = refuse_foreign_database(config.app.sqlite->path); !own) return own;
   const auto opened = open_patiently(context, config, false);
   if (context.done()) return {};
   if (!opened) return std::unexpected(opened.error());

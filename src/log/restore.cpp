@@ -42,7 +42,7 @@ class Restorer {
     const bool in_the_way = !error && size > 0;
     if (in_the_way && !options_.overwrite) {
       return failure(ErrorCode::already_exists, operation, options_.output.string(),
-                     "there is a file already; it is replaced only with --force");
+                     "there is a file already; it is replaced only when asked for (--force)");
     }
     return {};
   }

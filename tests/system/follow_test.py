@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`litecluster follow` as an operator meets it: flags, messages, exit codes, signals, published positions, and a
 start that has to wait."""
+import contextlib
 import json
 import os
 import signal
@@ -76,6 +77,14 @@ def main():
                                                            "--nats", url, "--log-format", "json"],
                                              directory / "replicate.log").start())
             cluster.wait_until(lambda: "publishing" in (directory / "replicate.log").read_text(), 30, "the publisher")
+            # Nobody's database is replaced by a copy of another one.
+            foreign = directory / "foreign.db"
+            with contextlib.closing(sqlite3.connect(foreign)) as mine:
+                mine.executescript("CREATE TABLE mine(a); INSERT INTO mine VALUES (7)")
+            done = status_of(foreign, "--cluster", "app", "--nats", url)
+            assert done.returncode == 3 and "not a copy" in done.stderr, done
+            with contextlib.closing(sqlite3.connect(foreign)) as mine:
+                assert mine.execute("SELECT a FROM mine").fetchone() == (7,)
             listener = Listener(servers.ports[0], "app.position.*")
 
             def follow(*arguments):
