@@ -200,7 +200,7 @@ Status refuse_foreign_database(const std::filesystem::path& path) {
   const auto size = std::filesystem::file_size(path, ignored);
   if (ignored || size == 0 || std::filesystem::exists(path.string() + "-position", ignored)) return {};
   return failure(
-      ErrorCode::failed_precondition, "follow", path.string(),
+      ErrorCode::already_exists, "follow", path.string(),
       "it is not a copy made by follow, and would be replaced by one: name another file, or move this one "
       "away (to publish it, the command is replicate)");
 }
