@@ -72,6 +72,7 @@ Result<bool> Agent::replay_replaces(const Context& context, const log::LogView& 
     const auto bytes = bucket_.fetch(context, object);
     if (!bytes && bytes.error().code() == ErrorCode::not_found) return false;
     if (!bytes) return std::unexpected(bytes.error());
+    if (object.name.min <= from) continue;
     for (const LogFile::Page& page : LogFile::decode(*bytes).pages) brought.insert(page.number);
   }
   return std::ranges::all_of(pages, [&](std::uint8_t page) { return brought.contains(page); });
