@@ -52,10 +52,6 @@ DatabaseRole::~DatabaseRole() {
   share_session(nullptr);
 }
 
-std::filesystem::path DatabaseRole::replica_position_path() const {
-  return text_of(options_.sqlite.replica) + "-position";
-}
-
 bool DatabaseRole::primary_exists() const {
   std::error_code error;
   return std::filesystem::exists(options_.sqlite.path, error);
@@ -147,11 +143,12 @@ Status DatabaseRole::settle_primary(const Context& context, const std::shared_pt
   }
   if (auto complete = watcher->wait_complete(context.with_timeout(log_patience)); !complete) return complete;
   const log::LogView view = watcher->view();
-  auto judged = judge_former_primary(context, {.database = capture_options(),
-                                               .replica_position = replica_position_path(),
-                                               .view = view,
-                                               .bucket = bucket_,
-                                               .node = options_.node});
+  auto judged =
+      judge_former_primary(context, {.database = capture_options(),
+                                     .replica_position = db::position_path_of(options_.sqlite.replica),
+                                     .view = view,
+                                     .bucket = bucket_,
+                                     .node = options_.node});
   if (!judged) return std::unexpected(judged.error().within("look at the former primary"));
   switch (judged->worth) {
     case PrimaryWorth::prefix: return primary_to_replica(judged->position, judged->epoch);
@@ -352,7 +349,7 @@ Status DatabaseRole::attach_capture(const Context& context) {
   }
   // Until now it said what the database is (former_primary.hpp). Now capture does.
   std::error_code ignored;
-  std::filesystem::remove(replica_position_path(), ignored);
+  std::filesystem::remove(db::position_path_of(options_.sqlite.replica), ignored);
   auto options = replication::leader_session_options(options_.sqlite, options_.node);
   auto session = replication::LeaderSession::start(std::move(options), bucket_, std::move(watcher_),
                                                    std::move(appender_), std::move(database_));

@@ -82,7 +82,6 @@ class DatabaseRole {
 
  private:
   [[nodiscard]] bool primary_exists() const;
-  [[nodiscard]] std::filesystem::path replica_position_path() const;
   [[nodiscard]] Status start_follower(std::shared_ptr<log::LogWatcher> watcher);
   [[nodiscard]] Status settle_primary(const Context& context,
                                       const std::shared_ptr<log::LogWatcher>& watcher);

@@ -5,8 +5,7 @@
 // log is known to have), what the log says this node wrote last, and its content.
 //
 //   prefix    It is a state that the log holds, or becomes one by what the log holds behind it
-//   (replay_proof.hpp).
-//             It becomes the replica and goes on from there.
+//             (replay_proof.hpp). It becomes the replica and goes on from there.
 //   ahead     It is the log's end and commits behind it, and nobody else has written since. It may stay as it
 //             is: when this node leads next, they become the next TXID.
 //   diverged  Anything else. It is kept aside, and the replica is seeded from the log.

@@ -18,6 +18,7 @@
 #include "cli/config_flags.hpp"
 #include "cli/problem_log.hpp"
 #include "daemon/signal_context.hpp"
+#include "db/replica.hpp"
 #include "log/open_bucket.hpp"
 #include "replication/follower.hpp"
 #include "replication/leader_session.hpp"
@@ -198,7 +199,7 @@ Result<std::unique_ptr<replication::Follower>> start_patiently(const Context& co
 Status refuse_foreign_database(const std::filesystem::path& path) {
   std::error_code ignored;
   const auto size = std::filesystem::file_size(path, ignored);
-  if (ignored || size == 0 || std::filesystem::exists(path.string() + "-position", ignored)) return {};
+  if (ignored || size == 0 || std::filesystem::exists(db::position_path_of(path), ignored)) return {};
   return failure(
       ErrorCode::already_exists, "follow", path.string(),
       "it is not a copy made by follow, and would be replaced by one: name another file, or move this one "

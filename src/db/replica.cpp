@@ -12,8 +12,12 @@ Replica::Replica(Replica&&) noexcept = default;
 Replica& Replica::operator=(Replica&&) noexcept = default;
 Replica::~Replica() = default;
 
+std::filesystem::path position_path_of(std::filesystem::path replica) {
+  return with_suffix(std::move(replica), "-position");
+}
+
 Result<Replica> Replica::open(ReplicaOptions options) {
-  if (options.position_path.empty()) options.position_path = with_suffix(options.path, "-position");
+  if (options.position_path.empty()) options.position_path = position_path_of(options.path);
   auto record_file = ReplicaRecordFile::open(options.position_path);
   if (!record_file) return std::unexpected(record_file.error());
   auto implementation = std::make_unique<Implementation>(std::move(options), std::move(*record_file));

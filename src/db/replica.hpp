@@ -57,7 +57,7 @@ enum class ReplicaState {
 
 struct ReplicaOptions {
   std::filesystem::path path;
-  /// Default: path with "-position" behind it.
+  /// Default: position_path_of(path).
   std::filesystem::path position_path;
   /// A checkpoint is tried each time that so many frames were added to the WAL. 0: only checkpoint() does.
   std::uint32_t checkpoint_frames = 1000;
@@ -204,6 +204,9 @@ class Replica {
   explicit Replica(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> implementation_;
 };
+
+/// Where a replica keeps its position unless told otherwise: the path with "-position" behind it.
+[[nodiscard]] std::filesystem::path position_path_of(std::filesystem::path replica);
 
 /// Renames the database at `from`, which nobody in this process has open, to `to` (same file system) together
 /// with its -wal and -shm files, so that at every instant either name is a whole database, and readers that

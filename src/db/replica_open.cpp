@@ -133,7 +133,7 @@ std::optional<ReplicaPosition> Replica::Implementation::position_from_record() c
   return std::nullopt;
 }
 
-// Two positions can have the same checksum (ltx/checksum.hpp). The earlier one is right for either content,
+// Two positions can have the same checksum (ltx/checksum.hpp). The earlier one is safe for either content,
 // since what lies between is applied again. Without a power failure the content is one of the two last
 // recorded.
 Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_content() {

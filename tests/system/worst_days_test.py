@@ -6,26 +6,19 @@ nodes end up equal, and going on works: a hand-over loses nothing.
 import os
 import shutil
 import signal
-import socket
 import sys
 
 from bad_days_test import Cluster, leader_of, log_of, stage
 from cluster import Client, Node, entries_in, litecluster, scratch, wait_until
+from follow_test import Listener
 from history import served_since
 
 
-def ask_nats(nats, subject, text="{}"):
+def ask_nats(nats, subject):
     """One request to a server, and its answer."""
-    with socket.create_connection(("127.0.0.1", nats.ports[0]), 10) as connection:
-        stream = connection.makefile("rb")
-        connection.sendall(f"CONNECT {{\"verbose\":false,\"headers\":false}}\r\nSUB answer 1\r\n"
-                           f"PUB {subject} answer {len(text)}\r\n{text}\r\n".encode())
-        while True:
-            line = stream.readline()
-            if line.startswith(b"PING"):
-                connection.sendall(b"PONG\r\n")
-            elif line.startswith(b"MSG"):
-                return stream.read(int(line.split()[-1])).decode()
+    listener = Listener(nats.ports[0], "answer")
+    listener.socket.sendall(f"PUB {subject} answer 2\r\n{{}}\r\n".encode())
+    return listener.next()[1]
 
 
 def written(cluster):
@@ -99,7 +92,7 @@ def bucket_gone(directory):
         leader = cluster.start()
         before = write_for_a_while(cluster)
         answer = ask_nats(cluster.nats, "$JS.API.STREAM.DELETE.OBJ_test-wal")
-        assert '"success":true' in answer, answer
+        assert answer.get("success") is True, answer
         for node in cluster.nodes:
             wait_until(lambda node=node: "it existed and is gone" in log_of(node), 120,
                        f"{node.name} says what happened")
@@ -123,20 +116,28 @@ def bucket_gone(directory):
         goes_on(cluster, before)
 
 
+def lose_nodes(cluster):
+    """All of them, with their disks."""
+    for node in cluster.nodes:
+        node.process.kill()
+        shutil.rmtree(node.directory)
+
+
+def new_nodes(cluster, directory):
+    cluster.nodes = [Node(directory, cluster.nats.url, f"new-{number}") for number in range(len(cluster.nodes))]
+    cluster.start()
+
+
 def nodes_gone(directory):
     """All nodes are gone with their disks, NATS is there: new ones seed themselves from the log."""
     with Cluster(directory, count=3) as cluster:
         cluster.start()
         before = write_for_a_while(cluster)
-        for node in cluster.nodes:
-            node.process.kill()
-        for node in cluster.nodes:
-            shutil.rmtree(node.directory)
+        lose_nodes(cluster)
         look = directory / "look.db"
         litecluster("restore", "--cluster", "test", "--nats", cluster.nats.url, "-o", look)
         assert entries_in(look) == before
-        cluster.nodes = [Node(directory, cluster.nats.url, f"new-{number}") for number in range(3)]
-        cluster.start()
+        new_nodes(cluster, directory)
         goes_on(cluster, before)
 
 
@@ -145,19 +146,15 @@ def everything_gone(directory):
     with Cluster(directory, count=2) as cluster:
         cluster.start()
         before = write_for_a_while(cluster)
-        for node in cluster.nodes:
-            node.process.kill()
+        lose_nodes(cluster)
         server, store = cluster.nats.servers[0], directory / "nats-0" / "data"
         server.stop()
         shutil.copytree(store, directory / "copy")
         shutil.rmtree(store)
-        for node in cluster.nodes:
-            shutil.rmtree(node.directory)
         shutil.copytree(directory / "copy", store)
         server.start()
         cluster.nats.wait_for(0)
-        cluster.nodes = [Node(directory, cluster.nats.url, f"new-{number}") for number in range(2)]
-        cluster.start()
+        new_nodes(cluster, directory)
         goes_on(cluster, before)
 
 

@@ -195,6 +195,15 @@ void pretend_reboot(const std::filesystem::path& position_path) {
   }
 }
 
+void put_back(const Image& image, const std::filesystem::path& path) {
+  auto file = base::open_file(path, O_RDWR | O_TRUNC);
+  std::uint64_t offset = 0;
+  for (const auto& page : image) {
+    ASSERT_TRUE(base::write_at(file->get(), page, offset, path));
+    offset += page.size();
+  }
+}
+
 TEST_F(ReplicaLifecycle, TrustsNothingAfterAPowerFailureButItsChecksum) {
   {
     Replica replica = open_replica(path_);
@@ -207,14 +216,7 @@ TEST_F(ReplicaLifecycle, TrustsNothingAfterAPowerFailureButItsChecksum) {
     EXPECT_EQ(replica.position().txid, Txid(10));
   }
   // The disk lost the newest writes: the content is that of TXID 7, the record says 10.
-  {
-    auto file = base::open_file(path_, O_RDWR | O_TRUNC);
-    std::uint64_t offset = 0;
-    for (const auto& page : images_[6]) {
-      ASSERT_TRUE(base::write_at(file->get(), page, offset, path_));
-      offset += page.size();
-    }
-  }
+  put_back(images_[6], path_);
   pretend_reboot(path_.string() + "-position");
   {
     Replica replica = open_replica(path_);
@@ -254,14 +256,7 @@ TEST_F(ReplicaLifecycle, AppliesAgainWhatTheChecksumDoesNotShowAfterAPowerFailur
     ASSERT_EQ(outcome(apply(replica, second)), "ok");
     ASSERT_EQ(outcome(replica.checkpoint()), "ok");
   }
-  {
-    auto file = base::open_file(path, O_RDWR | O_TRUNC);
-    std::uint64_t offset = 0;
-    for (const auto& page : before) {
-      ASSERT_TRUE(base::write_at(file->get(), page, offset, path));
-      offset += page.size();
-    }
-  }
+  put_back(before, path);
   pretend_reboot(path.string() + "-position");
   Replica replica = open_replica(path);
   ASSERT_EQ(replica.state(), ReplicaState::ready);
