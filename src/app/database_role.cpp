@@ -133,7 +133,7 @@ Status DatabaseRole::start_follower(std::shared_ptr<log::LogWatcher> watcher) {
 // The watcher may not have seen yet what others have written meanwhile. Then the primary can look as if it
 // were ahead, and is judged again when that is seen (overtaken()). An append of our own of which we never
 // heard may then be judged together with the commits after it, as commits that the log does not have: more is
-// put aside than need be, and nothing is lost.
+// put aside than need be.
 Status DatabaseRole::settle_primary(const Context& context, const std::shared_ptr<log::LogWatcher>& watcher) {
   std::error_code ignored;
   if (std::filesystem::file_size(options_.sqlite.path, ignored) == 0) {
