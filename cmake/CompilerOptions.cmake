@@ -20,7 +20,10 @@ if(LITECLUSTER_SANITIZERS)
   add_link_options(-fsanitize=${LITECLUSTER_SANITIZERS})
 endif()
 if(LITECLUSTER_COVERAGE)
-  add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+  # The counters are relocatable so that scripts/coverage can map them to a file (%c): processes that a test kills count, and
+  # those that end in _exit() or exec(). Atomic, since what is not counted itself is a difference of counters.
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping -fprofile-update=atomic
+                      "SHELL:-mllvm -runtime-counter-relocation")
   add_link_options(-fprofile-instr-generate)
 endif()
 
