@@ -22,19 +22,22 @@ const log::Object* last_written_by(const log::LogView& view, const std::string& 
   return nullptr;
 }
 
-// The state in the log with which to compare, chosen so that what is stored stays usable: comparing with a
-// state that capture does not know would make it forget those that it does. Nothing: the last one that it
-// knows to be in the log.
+// The state in the log with which to compare: the last one of this node's that capture recognises, so that
+// what is stored stays usable (comparing with a state that capture does not know would make it forget those
+// that it does). Nothing: the last one that it knows to be in the log, if there is any. A state of somebody
+// else's is compared with only when nothing is stored, and then proves nothing by itself.
 Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& question) {
   const log::Object* ours = last_written_by(question.view, question.node);
   const auto state = db::CaptureState::open(question.database.state_directory);
   if (!state) return std::unexpected(state.error());
   const auto acknowledged = (*state)->acknowledged();
   if ((*state)->known()) {
-    const bool stored = ours != nullptr && ours->checksum && ours->name.max <= (*state)->last().txid &&
-                        ours->name.max >= acknowledged.value_or(Txid(0));
-    if (stored) return log_end_of(*ours);
-    if (acknowledged) return std::optional<db::LogEnd>();
+    const auto recognises = [&](const log::Object& object) {
+      const auto file = (*state)->file_of(object.name.max);
+      return acknowledged == object.name.max || (file && file == object.file_checksum);
+    };
+    if (ours != nullptr && ours->checksum && recognises(*ours)) return log_end_of(*ours);
+    return std::optional<db::LogEnd>();
   }
   return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
 }
@@ -68,17 +71,23 @@ Result<Found> look_at(db::Database& database) {
   }
 }
 
+struct ProvenState {
+  Txid txid;
+  Epoch epoch;
+  Txid doubtful_to;
+};
+
 // The state in the log that this content is, or leads to, beyond doubt.
-Result<std::optional<db::LogEnd>> proven_state(const Context& context, const FormerPrimaryQuestion& question,
-                                               const Found& found) {
-  using Proven = std::optional<db::LogEnd>;
+Result<std::optional<ProvenState>> proven_state(const Context& context, const FormerPrimaryQuestion& question,
+                                                const Found& found) {
+  using Proven = std::optional<ProvenState>;
   const bool nothing_stored = found.report.outcome == db::AttachOutcome::complete;
   if (nothing_stored) {
     // A promotion that was killed between moving the replica and attaching to it.
     const auto replica = db::handed_over_position(question.replica_position, question.database.path);
     if (!replica) return std::unexpected(replica.error());
     if (*replica && (*replica)->checksum == found.content.checksum) {
-      return Proven({(*replica)->txid, (*replica)->checksum, (*replica)->epoch});
+      return Proven({.txid = (*replica)->txid, .epoch = (*replica)->epoch, .doubtful_to = {}});
     }
   }
   // Commits that certainly came after a state of the log, and are in no object of ours, are commits that the
@@ -86,14 +95,14 @@ Result<std::optional<db::LogEnd>> proven_state(const Context& context, const For
   if (found.report.content_is_newer || !found.difference) return Proven();
   const log::Object* state = question.view.find_state(found.content.checksum);
   if (state == nullptr) return Proven();
-  if (nothing_stored) {
-    return found.difference->description().commit == 1 ? Proven(log_end_of(*state)) : Proven();
-  }
+  ProvenState proven{.txid = state->name.max, .epoch = log_end_of(*state).epoch, .doubtful_to = {}};
+  if (nothing_stored) return found.difference->description().commit == 1 ? Proven(proven) : Proven();
   if (!found.difference_is_whole) return Proven();
   const auto replaces = replay_replaces(context, question.bucket, question.view, state->name.max,
                                         found.report.log_end, found.difference->pages());
   if (!replaces) return std::unexpected(replaces.error());
-  return *replaces ? Proven(log_end_of(*state)) : Proven();
+  proven.doubtful_to = found.report.log_end;
+  return *replaces ? Proven(proven) : Proven();
 }
 
 }  // namespace
@@ -105,7 +114,8 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
   auto database = db::Database::attach(question.database, *base, context);
   if (!database && database.error().code() == ErrorCode::corrupt) {
     base::log_error("the former primary is damaged", {{"reason", database.error().message()}});
-    return FormerPrimary{.worth = PrimaryWorth::diverged, .position = {}, .epoch = {}, .difference = {}};
+    return FormerPrimary{
+        .worth = PrimaryWorth::diverged, .position = {}, .epoch = {}, .doubtful_to = {}, .difference = {}};
   }
   if (!database) return std::unexpected(database.error());
   auto found = look_at(**database);
@@ -114,6 +124,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
     return FormerPrimary{.worth = PrimaryWorth::prefix,
                          .position = found->content,
                          .epoch = *base ? (*base)->epoch : found->report.stored_epoch,
+                         .doubtful_to = {},
                          .difference = std::nullopt};
   }
   const auto state = proven_state(context, question, *found);
@@ -124,6 +135,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
     return FormerPrimary{.worth = PrimaryWorth::prefix,
                          .position = {(*state)->txid, found->content.checksum},
                          .epoch = (*state)->epoch,
+                         .doubtful_to = (*state)->doubtful_to,
                          .difference = std::nullopt};
   }
   const bool nobody_else_wrote =
@@ -133,6 +145,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
   return FormerPrimary{.worth = ahead ? PrimaryWorth::ahead : PrimaryWorth::diverged,
                        .position = {end.txid, end.checksum.value_or(Checksum())},
                        .epoch = log_end_of(end).epoch,
+                       .doubtful_to = {},
                        .difference = std::move(found->difference)};
 }
 

@@ -112,7 +112,7 @@ bool CaptureState::load_base(base::ByteView bytes) {
   for (std::uint64_t index = 0; index < count; ++index) {
     table_[index] = base::load_big_endian<std::uint64_t>(bytes.data() + base_header_size + 8 * index);
   }
-  points_.push_back({.point = decoded->point, .offset = 0});
+  points_.push_back({.point = decoded->point, .offset = 0, .file = std::nullopt});
   if (decoded->acknowledged) acknowledged_ = decoded->point.txid;
   return true;
 }
@@ -153,18 +153,34 @@ bool CaptureState::replay(base::ByteView record, std::uint64_t offset) {
     const auto captured = decode_captured(payload);
     if (!captured || captured->point.txid != last().txid.next()) return false;
     apply(captured->point, captured->changes);
-    points_.push_back({.point = captured->point, .offset = offset});
+    points_.push_back({.point = captured->point, .offset = offset, .file = std::nullopt});
   } else if (kind == record_acknowledged) {
     const auto acknowledged = decode_acknowledged(payload);
     if (!acknowledged || acknowledged->first > last().txid) return false;
     acknowledged_ = acknowledged->first;
     while (points_.front().point.txid < acknowledged->first) points_.pop_front();
     points_.front().point.epoch = acknowledged->second;
+  } else if (kind == record_file) {
+    const auto file = decode_file(payload);
+    const auto index = file ? index_of(file->first) : std::nullopt;
+    if (!index) return false;
+    points_[*index].file = file->second;
   } else {
     return false;
   }
   journal_crc_ = crc;
   return true;
+}
+
+// TXIDs follow each other.
+std::optional<std::size_t> CaptureState::index_of(Txid txid) const {
+  if (!known() || txid < points_.front().point.txid || txid > last().txid) return std::nullopt;
+  return txid.value() - points_.front().point.txid.value();
+}
+
+std::optional<Checksum> CaptureState::file_of(Txid txid) const {
+  const auto index = index_of(txid);
+  return index ? points_[*index].file : std::nullopt;
 }
 
 void CaptureState::apply(const CapturePoint& point, std::span<const PageChange> changes) {
@@ -191,10 +207,9 @@ Result<std::vector<PageChange>> CaptureState::read_changes(const Stored& stored)
 }
 
 Result<bool> CaptureState::rewind(Txid txid, std::optional<Checksum> checksum) {
-  const auto found = std::find_if(points_.begin(), points_.end(),
-                                  [txid](const Stored& stored) { return stored.point.txid == txid; });
-  if (found == points_.end() || (checksum && found->point.checksum != *checksum)) return false;
-  const auto keep = static_cast<std::size_t>(found - points_.begin()) + 1;
+  const auto found = index_of(txid);
+  if (!found || (checksum && points_[*found].point.checksum != *checksum)) return false;
+  const std::size_t keep = *found + 1;
   if (keep == points_.size()) return true;
   std::vector<std::pair<PageNo, std::uint64_t>> undone;
   for (std::size_t index = points_.size(); index-- > keep;) {
@@ -240,7 +255,17 @@ Status CaptureState::record(const CapturePoint& point, std::span<const PageChang
   if (auto written = append(record_captured, encode_captured(point, changes)); !written) return written;
   LITECLUSTER_FAULT_POINT("capture.recorded");
   apply(point, changes);
-  points_.push_back({.point = point, .offset = offset});
+  points_.push_back({.point = point, .offset = offset, .file = std::nullopt});
+  return {};
+}
+
+Status CaptureState::note_file(Txid txid, Checksum file_checksum) {
+  const auto index = index_of(txid);
+  if (!index) {
+    return failure(ErrorCode::invalid_argument, "note file", to_string(txid), "it was never captured");
+  }
+  if (auto written = append(record_file, encode_file(txid, file_checksum)); !written) return written;
+  points_[*index].file = file_checksum;
   return {};
 }
 
@@ -281,7 +306,7 @@ Status CaptureState::reset(const CapturePoint& point, std::vector<std::uint64_t>
   forget();
   table_ = std::move(table);
   table_.resize(point.page_count);
-  points_.push_back({.point = point, .offset = 0});
+  points_.push_back({.point = point, .offset = 0, .file = std::nullopt});
   if (acknowledged) acknowledged_ = point.txid;
   if (auto rotated = rotate(Syncing::later); !rotated) {
     forget();
@@ -315,6 +340,10 @@ Status CaptureState::rotate(Syncing syncing) {
     offsets.push_back(journal_size_);
     done =
         append(record_captured, encode_captured(points_[index].point, pending[points_.size() - 1 - index]));
+  }
+  for (const Stored& stored : points_) {
+    if (!done || !stored.file) continue;
+    done = append(record_file, encode_file(stored.point.txid, *stored.file));
   }
   LITECLUSTER_FAULT_POINT("capture.rotate_journal");
   if (done) done = write_base(first, id, acknowledged, {before.begin(), before.end()}, syncing);

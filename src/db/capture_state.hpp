@@ -9,6 +9,7 @@
 //   record   := kind u32 | size u32 | payload | crc u64
 //   captured := point | count u32 | count x (page u32, checksum before u64, checksum after u64)
 //   acknowledged := txid u64 | epoch u64
+//   file     := txid u64 | file checksum u64
 //
 // A capture is recorded before it is handed out, so before the log can have it. Which captures the log has is
 // known when we start again: attach() asks the log for its end, and rewind() takes the records behind it back
@@ -16,6 +17,12 @@
 // instant we died: it is a range of states, from the last acknowledged to the last captured one, and the log
 // picks one of them. A torn record at the end breaks the chain and is dropped; its capture had not been
 // handed out.
+//
+// Which one the log picks, its end says by the checksum of its LTX file, which is recorded here before the
+// file is offered. TXID and database checksum are not enough: another writer may have taken the TXID, or the
+// object in the log is an earlier attempt of our own, and the database checksums of two states can be equal
+// (ltx/checksum.hpp). The files behind the last acknowledged TXID were offered one after the other, so the
+// one at the end stands for those before it.
 //
 // Power failures. They can take the newest commits from the database, while the log has them: the content is
 // then older than the stored state, which looks like a difference that is to be sent. Only the boot tells: as
@@ -94,6 +101,10 @@ class CaptureState {
     return page.value() <= table_.size() ? table_[page.value() - 1] : 0;
   }
 
+  /// The LTX file as which this capture was offered to the log last; nothing when it never was, as far as is
+  /// known.
+  [[nodiscard]] std::optional<Checksum> file_of(Txid txid) const;
+
   /// Goes back to the state at `txid`, forgetting what was captured behind it. False when that state is not
   /// known, or has another checksum; nothing has changed then.
   [[nodiscard]] Result<bool> rewind(Txid txid, std::optional<Checksum> checksum);
@@ -104,6 +115,8 @@ class CaptureState {
   /// A new capture. Its changes name every page that differs, those cut off by a shrink (after: 0) included.
   /// On an error nothing has changed.
   [[nodiscard]] Status record(const CapturePoint& point, std::span<const PageChange> changes);
+  /// The capture is about to be offered to the log as this LTX file. invalid_argument when it is not known.
+  [[nodiscard]] Status note_file(Txid txid, Checksum file_checksum);
   /// The log has everything up to `txid`. invalid_argument when that was never captured.
   [[nodiscard]] Status acknowledge(Txid txid, Epoch epoch);
   /// The content is the log's, or what follows from it. Cheap after the first time in a boot.
@@ -120,6 +133,7 @@ class CaptureState {
   struct Stored {
     CapturePoint point;
     std::uint64_t offset = 0;  // of its record in the journal; 0 for the base
+    std::optional<Checksum> file;
   };
 
   CaptureState(std::filesystem::path directory, base::FileDescriptor lock)
@@ -133,6 +147,7 @@ class CaptureState {
   [[nodiscard]] bool load_base(base::ByteView bytes);
   [[nodiscard]] Status load_journal();
   [[nodiscard]] bool replay(base::ByteView record, std::uint64_t offset);
+  [[nodiscard]] std::optional<std::size_t> index_of(Txid txid) const;
   void apply(const CapturePoint& point, std::span<const PageChange> changes);
   void forget();
   void remove_strangers() const;

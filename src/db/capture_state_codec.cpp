@@ -42,6 +42,21 @@ CapturePoint read_point(base::ByteReader& reader) {
   return point;
 }
 
+base::Bytes encode_numbers(std::uint64_t first, std::uint64_t second) {
+  base::Bytes bytes;
+  base::append_big_endian(bytes, first);
+  base::append_big_endian(bytes, second);
+  return bytes;
+}
+
+std::optional<std::pair<std::uint64_t, std::uint64_t>> decode_numbers(base::ByteView payload) {
+  base::ByteReader reader(payload);
+  const auto first = reader.read_big_endian<std::uint64_t>();
+  const auto second = reader.read_big_endian<std::uint64_t>();
+  if (!first || !second || reader.remaining() != 0) return std::nullopt;
+  return std::pair(*first, *second);
+}
+
 }  // namespace
 
 base::Bytes encode_base_header(const BaseHeader& header) {
@@ -95,18 +110,23 @@ std::optional<CapturedRecord> decode_captured(base::ByteView payload) {
 }
 
 base::Bytes encode_acknowledged(Txid txid, Epoch epoch) {
-  base::Bytes bytes;
-  base::append_big_endian(bytes, txid.value());
-  base::append_big_endian(bytes, epoch.value());
-  return bytes;
+  return encode_numbers(txid.value(), epoch.value());
 }
 
 std::optional<std::pair<Txid, Epoch>> decode_acknowledged(base::ByteView payload) {
-  base::ByteReader reader(payload);
-  const auto txid = reader.read_big_endian<std::uint64_t>();
-  const auto epoch = reader.read_big_endian<std::uint64_t>();
-  if (!txid || !epoch || reader.remaining() != 0) return std::nullopt;
-  return std::pair(Txid(*txid), Epoch(*epoch));
+  const auto numbers = decode_numbers(payload);
+  if (!numbers) return std::nullopt;
+  return std::pair(Txid(numbers->first), Epoch(numbers->second));
+}
+
+base::Bytes encode_file(Txid txid, Checksum file_checksum) {
+  return encode_numbers(txid.value(), file_checksum.value());
+}
+
+std::optional<std::pair<Txid, Checksum>> decode_file(base::ByteView payload) {
+  const auto numbers = decode_numbers(payload);
+  if (!numbers) return std::nullopt;
+  return std::pair(Txid(numbers->first), Checksum(numbers->second));
 }
 
 }  // namespace litecluster::db

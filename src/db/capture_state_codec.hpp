@@ -18,6 +18,7 @@ inline constexpr std::size_t base_header_size = 8 + 8 + 8 + point_size;
 inline constexpr std::size_t record_header_size = 8;
 inline constexpr std::uint32_t record_captured = 1;
 inline constexpr std::uint32_t record_acknowledged = 2;
+inline constexpr std::uint32_t record_file = 3;
 
 struct BaseHeader {
   /// Names the journal that follows this base.
@@ -39,5 +40,8 @@ struct CapturedRecord {
 
 [[nodiscard]] base::Bytes encode_acknowledged(Txid txid, Epoch epoch);
 [[nodiscard]] std::optional<std::pair<Txid, Epoch>> decode_acknowledged(base::ByteView payload);
+
+[[nodiscard]] base::Bytes encode_file(Txid txid, Checksum file_checksum);
+[[nodiscard]] std::optional<std::pair<Txid, Checksum>> decode_file(base::ByteView payload);
 
 }  // namespace litecluster::db

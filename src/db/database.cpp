@@ -102,6 +102,9 @@ Result<std::optional<CapturedTransaction>> Database::capture() {
 Result<CapturedTransaction> Database::capture_fence() {
   return implementation_->capture_fence();
 }
+Status Database::note_file(Txid txid, Checksum file_checksum) {
+  return implementation_->note_file(txid, file_checksum);
+}
 Status Database::acknowledge(Txid txid, Epoch epoch) {
   return implementation_->acknowledge(txid, epoch);
 }

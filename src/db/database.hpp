@@ -64,8 +64,11 @@ struct DatabaseOptions {
 struct LogEnd {
   Txid txid;
   /// Unknown when written by something that keeps none (Litestream).
-  std::optional<Checksum> checksum;
-  Epoch epoch;
+  std::optional<Checksum> checksum{};
+  /// Of the LTX file that ends the log: which of several attempts at this TXID it is. Unknown when written by
+  /// something that does not say so.
+  std::optional<Checksum> file_checksum{};
+  Epoch epoch{};
 };
 
 /// How attach() made sure of what has changed since the end of the log.
@@ -168,6 +171,9 @@ class Database {
   /// The same, but never nothing: with no commits it holds page 1 as it is. For the fence of a new leader.
   [[nodiscard]] Result<CapturedTransaction> capture_fence();
 
+  /// The capture of `txid` is about to be offered to the log as the LTX file with this checksum in its
+  /// trailer. Only then can a later attach() recognise it there. Cheap.
+  [[nodiscard]] Status note_file(Txid txid, Checksum file_checksum);
   /// The log has stored everything up to `txid`, which was captured. Cheap.
   [[nodiscard]] Status acknowledge(Txid txid, Epoch epoch);
 

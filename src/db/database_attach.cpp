@@ -68,13 +68,13 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
     publish_position();
     return {};
   }
-  const auto& handover = options_.handover;
-  known_at_end_ = handover && log_end && handover->position.txid == log_end->txid &&
-                  log_end->checksum == handover->position.checksum;
+  known_at_end_ = was_at_end(**view, log_end);
   options_.handover.reset();
   const auto stored = find_stored_state(log_end);
   if (!stored) return std::unexpected(stored.error());
-  report_.content_is_newer = *stored && state_->confirmed_in_this_boot();
+  // Another file may have been put there, of any age.
+  const bool same_file = *stored && state_->last().inode == identity_.inode;
+  report_.content_is_newer = same_file && state_->confirmed_in_this_boot();
   if (*stored) {
     report_.stored_epoch = state_->acknowledged_epoch();
     const auto continued = continue_from(*pinned, **view);
@@ -96,18 +96,25 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
   return {};
 }
 
-// Whether nobody has written since the replica's owner knew all of it to be at the log's end: a commit would
-// be in the WAL, or have changed the file.
-bool Database::Implementation::is_as_handed_over(const PageView& view,
-                                                 const std::optional<LogEnd>& log_end) const {
+// Whether nobody has written since the replica's owner knew it to be at the log's end: a commit would be in
+// the WAL, or have changed the file.
+bool Database::Implementation::was_at_end(const PageView& view, const std::optional<LogEnd>& log_end) const {
   const auto& handover = options_.handover;
-  if (!handover || !log_end || !handover->wal_is_empty) return false;
+  if (!handover || !log_end) return false;
   if (handover->position.txid != log_end->txid || log_end->checksum != handover->position.checksum)
     return false;
   if (handover->page_size != page_size_ || handover->page_count != view.page_count()) return false;
-  if (view.state().header.frame_max != 0) return false;
+  const WalIndexHeader& header = view.state().header;
+  const bool same_wal = header.frame_max == 0 ? handover->wal_is_empty : wal_end_of(header) == handover->wal;
   const auto file = file_status(options_.path);
-  if (!file || file->identity != identity_ || file->stamp != handover->stamp) return false;
+  return same_wal && file && file->identity == identity_ && file->stamp == handover->stamp;
+}
+
+bool Database::Implementation::is_as_handed_over(const PageView& view,
+                                                 const std::optional<LogEnd>& log_end) const {
+  const auto& handover = options_.handover;
+  if (!was_at_end(view, log_end) || !handover->wal_is_empty || view.state().header.frame_max != 0)
+    return false;
   if (handover->page_checksums.size() != handover->page_count) return false;
   Checksum checksum;
   for (const std::uint64_t page : handover->page_checksums) {
@@ -135,11 +142,14 @@ Result<bool> Database::Implementation::find_stored_state(const std::optional<Log
     report_.reason = "nothing was ever acknowledged";
     return false;
   }
-  // Ours always carry a checksum. One of the same TXID without it holds what somebody else found to be the
-  // next state, and that need not be the one recorded here.
-  if (log_end && !log_end->checksum && !txid->is_zero()) {
-    report_.reason = "the log ends with an object of another writer, which says nothing of its content";
-    return false;
+  // What is recorded for a TXID that was not acknowledged need not be what the log has there.
+  const bool acknowledged_end = acknowledged && *txid == *acknowledged;
+  if (log_end && !acknowledged_end && !txid->is_zero()) {
+    const auto file = state_->file_of(*txid);
+    if (!file || log_end->file_checksum != file) {
+      report_.reason = "the file that ends the log was not made of the state that is recorded here";
+      return false;
+    }
   }
   const auto found = state_->rewind(*txid, log_end ? log_end->checksum : std::nullopt);
   if (!found) return std::unexpected(found.error());

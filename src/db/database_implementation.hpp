@@ -37,6 +37,9 @@ class Database::Implementation {
   // database_capture.cpp
   [[nodiscard]] Result<std::optional<CapturedTransaction>> capture();
   [[nodiscard]] Result<CapturedTransaction> capture_fence();
+  [[nodiscard]] Status note_file(Txid txid, Checksum file_checksum) {
+    return state_->note_file(txid, file_checksum);
+  }
   [[nodiscard]] Status acknowledge(Txid txid, Epoch epoch);
   [[nodiscard]] Result<OpenedSnapshot> open_snapshot();
 
@@ -80,6 +83,7 @@ class Database::Implementation {
   };
 
   // database_attach.cpp
+  [[nodiscard]] bool was_at_end(const PageView& view, const std::optional<LogEnd>& log_end) const;
   [[nodiscard]] bool is_as_handed_over(const PageView& view, const std::optional<LogEnd>& log_end) const;
   [[nodiscard]] Result<bool> find_stored_state(const std::optional<LogEnd>& log_end);
   [[nodiscard]] Result<bool> continue_from(const PinnedState& pinned, const PageView& view);

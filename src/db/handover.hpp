@@ -8,6 +8,7 @@
 #include <litecluster/types.hpp>
 
 #include "db/file_status.hpp"
+#include "db/wal_end.hpp"
 
 namespace litecluster::db {
 
@@ -20,6 +21,8 @@ struct Handover {
   bool wal_is_empty = false;
   /// The database file when all of it was known to be at `position`. Moving it changes nothing of this.
   FileStamp stamp;
+  /// Where the WAL ended then.
+  WalEnd wal{};
   /// As ltx::page_checksum() gives them, 0 for the lock page; together they are the position's checksum.
   /// Empty when not all pages were read yet.
   std::vector<std::uint64_t> page_checksums;

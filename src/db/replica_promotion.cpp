@@ -58,6 +58,7 @@ Result<Handover> Replica::Implementation::hand_over(bool full_scan, std::chrono:
   handover.stamp = file->stamp;
   if (auto transaction = begin_own(); !transaction) return std::unexpected(transaction.error());
   if (auto written = write_record(position_, std::nullopt); !written) return std::unexpected(written.error());
+  handover.wal = wal_end_of(header_);
   handover.wal_is_empty = header_.frame_max == 0 || header_.frame_max == writer_->backfilled();
   if (scrub_done_) handover.page_checksums = checksums_.all(page_count_);
   disconnect();

@@ -60,6 +60,7 @@ ReplicaSlot encode_replica_record(const ReplicaRecord& record) {
   const FileStamp stamp = record.stamp.value_or(FileStamp{});
   base::append_big_endian(bytes, stamp.size);
   base::append_big_endian(bytes, static_cast<std::uint64_t>(stamp.modified_nanoseconds));
+  base::append_big_endian(bytes, record.doubtful_to.value());
   bytes.resize(replica_slot_size - sizeof(std::uint64_t));
   base::append_big_endian(bytes, ltx::crc64(bytes));
   ReplicaSlot slot;
@@ -90,6 +91,8 @@ std::optional<ReplicaRecord> decode_replica_record(base::ByteView bytes) {
   stamp.size = reader.read_big_endian<std::uint64_t>().value_or(0);
   stamp.modified_nanoseconds = static_cast<std::int64_t>(reader.read_big_endian<std::uint64_t>().value_or(0));
   if ((flags & flag_stamp) != 0) record.stamp = stamp;
+  // Zero in records of versions that did not know it.
+  record.doubtful_to = Txid(reader.read_big_endian<std::uint64_t>().value_or(0));
   return reader.failed() ? std::nullopt : std::optional(record);
 }
 
@@ -180,7 +183,10 @@ Result<std::optional<ReplicaPosition>> handed_over_position(const std::filesyste
   if (!opened) return std::unexpected(opened.error());
   const auto& record = opened->record();
   if (!record || record->next || !opened->written_in_this_boot()) return std::nullopt;
-  if (record->file != file->identity) return std::nullopt;
+  if (record->file != file->identity || record->stamp != file->stamp) return std::nullopt;
+  const auto wal = file_status(database.string() + "-wal");
+  if (wal && wal->stamp.size > 0) return std::nullopt;
+  if (!wal && wal.error().code() != ErrorCode::not_found) return std::unexpected(wal.error());
   return record->base.position;
 }
 

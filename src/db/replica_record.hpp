@@ -48,6 +48,8 @@ struct ReplicaRecord {
   std::optional<RecordedState> next;
   /// The database file when it held all of `base` and needed no WAL. While it looks the same, it still does.
   std::optional<FileStamp> stamp;
+  /// The position was found by its checksum, and may as well be another one up to this. 0: no doubt.
+  Txid doubtful_to{};
 
   friend bool operator==(const ReplicaRecord&, const ReplicaRecord&) = default;
 };
@@ -88,9 +90,10 @@ class ReplicaRecordFile {
   std::optional<ReplicaRecord> record_;
 };
 
-/// What a database was when a replica's owner handed it over, by the record that the replica left under
-/// `position_path`: nobody opened it since, as far as a record can tell, and no power failure lies between.
-/// Nothing when there is no such record, or it is about another file. Errors: those of open().
+/// What a database is that a replica's owner has handed over, by the record that the replica left under
+/// `position_path`. Nothing when there is no such record, it is about another file or of an earlier boot, or
+/// the file is not what it was or has a WAL: somebody may have written since, or a reader held the WAL then.
+/// Errors: those of open().
 [[nodiscard]] Result<std::optional<ReplicaPosition>> handed_over_position(
     const std::filesystem::path& position_path, const std::filesystem::path& database);
 

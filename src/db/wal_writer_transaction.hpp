@@ -30,23 +30,11 @@
 
 #include "base/bytes.hpp"
 #include "db/sqlite.hpp"
+#include "db/wal_end.hpp"
 #include "db/wal_index_layout.hpp"
 #include "db/wal_writer_frames.hpp"
 
 namespace litecluster::db {
-
-/// Where a WAL ends. Two equal values mean the same frames, all of them.
-struct WalEnd {
-  WalSalts salts;
-  std::uint32_t frame_max = 0;
-  wal::Checksum checksum;
-
-  friend constexpr bool operator==(const WalEnd&, const WalEnd&) = default;
-};
-
-[[nodiscard]] inline WalEnd wal_end_of(const WalIndexHeader& header) {
-  return {header.salts, header.frame_max, header.frame_checksum};
-}
 
 struct WalWriterOptions {
   /// How long begin() tries for the write lock before it fails with busy.

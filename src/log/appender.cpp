@@ -75,7 +75,9 @@ Result<NewObject> Appender::describe(const Payload& payload, std::optional<Check
                    fmt::format("the file holds TXIDs {} to {}", to_string(header->min_txid),
                                to_string(header->max_txid)));
   }
-  return NewObject{name, header->timestamp, author_, checksum};
+  const auto file_checksum = payload.file_checksum();
+  if (!file_checksum) return std::unexpected(file_checksum.error().within(operation, to_string(name)));
+  return NewObject{name, header->timestamp, author_, checksum, *file_checksum};
 }
 
 Result<Appender::Outcome> Appender::try_append(const Context& context, const Payload& payload,

@@ -126,7 +126,11 @@ std::size_t LogView::size() const {
 LogEnd LogView::end() const {
   if (!end_) return {};
   const Object& last = *find(*end_);
-  return {last.name.max, last.created_at, last.checksum, last.author};
+  return {.txid = last.name.max,
+          .created_at = last.created_at,
+          .checksum = last.checksum,
+          .file_checksum = last.file_checksum,
+          .author = last.author};
 }
 
 void LogView::find_end() {

@@ -32,6 +32,7 @@ struct LogEnd {
   Txid txid{};
   base::WallTime created_at{};
   std::optional<Checksum> checksum{};
+  std::optional<Checksum> file_checksum{};
   std::optional<Author> author{};
 };
 

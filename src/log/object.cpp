@@ -29,7 +29,7 @@ std::string to_string(const Author& author) {
 }
 
 Headers make_headers(base::WallTime created_at, const std::optional<Author>& author,
-                     std::optional<Checksum> checksum) {
+                     std::optional<Checksum> checksum, std::optional<Checksum> file_checksum) {
   Headers headers;
   headers.emplace(timestamp_header, format_timestamp(created_at));
   if (author) {
@@ -38,6 +38,7 @@ Headers make_headers(base::WallTime created_at, const std::optional<Author>& aut
     if (!author->incarnation.empty()) headers.emplace(incarnation_header, author->incarnation);
   }
   if (checksum) headers.emplace(checksum_header, to_string(*checksum));
+  if (file_checksum) headers.emplace(file_checksum_header, to_string(*file_checksum));
   return headers;
 }
 
@@ -61,6 +62,8 @@ void read_headers(const Headers& headers, base::WallTime server_time, Object& ob
     object.checksum = parse_checksum(*text);
     if (!object.checksum) object.defect = fmt::format("its checksum '{}' cannot be read", *text);
   }
+  const auto file_checksum = find(headers, file_checksum_header);
+  object.file_checksum = file_checksum ? parse_checksum(*file_checksum) : std::nullopt;
 }
 
 }  // namespace litecluster::log

@@ -1,7 +1,7 @@
 // What is known of an LTX object without reading it: its name and what its metadata message says.
 //
 // The headers map of the metadata carries Litestream-Timestamp, which every Litestream writes and reads, and
-// four of ours, which Litestream ignores. Objects without ours were written by Litestream itself.
+// five of ours, which Litestream ignores. Objects without ours were written by Litestream itself.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,14 @@
 
 namespace litecluster::log {
 
-/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits.
+/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits
+/// each.
 inline constexpr std::string_view timestamp_header = "Litestream-Timestamp";
 inline constexpr std::string_view epoch_header = "Litecluster-Epoch";
 inline constexpr std::string_view node_header = "Litecluster-Node";
 inline constexpr std::string_view incarnation_header = "Litecluster-Incarnation";
 inline constexpr std::string_view checksum_header = "Litecluster-Checksum";
+inline constexpr std::string_view file_checksum_header = "Litecluster-File-Checksum";
 
 using Headers = std::map<std::string, std::string, std::less<>>;
 
@@ -51,6 +53,9 @@ struct Object {
   std::optional<Author> author;
   /// Rolling checksum of the database after this file. Absent when Litestream wrote the object.
   std::optional<Checksum> checksum;
+  /// The file checksum in the LTX trailer: which of several attempts at this TXID it is. Raw objects of ours
+  /// have it; absent in all others, and when it cannot be read: it proves something, or nothing.
+  std::optional<Checksum> file_checksum;
   /// Stream sequence of the metadata message; grows with each change in the bucket.
   Revision sequence;
   /// SHA-256 of the LTX file's bytes. Absent when the metadata has none that can be read.
@@ -67,12 +72,13 @@ struct Object {
 
 /// What the writer puts into the headers map. Without an author only Litestream-Timestamp.
 [[nodiscard]] Headers make_headers(base::WallTime created_at, const std::optional<Author>& author,
-                                   std::optional<Checksum> checksum);
+                                   std::optional<Checksum> checksum,
+                                   std::optional<Checksum> file_checksum = std::nullopt);
 
-/// Fills in created_at, author and checksum from `headers`. A missing or unreadable Litestream-Timestamp
-/// gives `server_time`, as in Litestream. An author needs an epoch; its other two fields may be missing. An
-/// epoch or a checksum that is there and cannot be read is a defect: taking it for absent would take away the
-/// fence, or the check.
+/// Fills in created_at, author and both checksums from `headers`. A missing or unreadable
+/// Litestream-Timestamp gives `server_time`, as in Litestream. An author needs an epoch; its other two fields
+/// may be missing. An epoch or a checksum that is there and cannot be read is a defect: taking it for absent
+/// would take away the fence, or the check.
 void read_headers(const Headers& headers, base::WallTime server_time, Object& object);
 
 }  // namespace litecluster::log

@@ -30,6 +30,7 @@ struct NewObject {
   base::WallTime created_at{};
   std::optional<Author> author{};
   std::optional<Checksum> checksum{};
+  std::optional<Checksum> file_checksum{};
 };
 
 /// Delivers the next bytes into the buffer; 0 at the end.

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <system_error>
 #include <utility>
 
 #include "base/file.hpp"
+#include "ltx/format.hpp"
 
 namespace litecluster::log {
 namespace {
@@ -87,6 +89,18 @@ Result<base::Sha256Digest> Payload::digest() const {
     sum.update(base::ByteView(piece).first(*count));
     offset += *count;
   }
+}
+
+Result<Checksum> Payload::file_checksum() const {
+  std::array<std::byte, ltx::trailer_size> trailer{};
+  const std::uint64_t size = this->size();
+  if (size < trailer.size()) {
+    return failure(ErrorCode::invalid_argument, "read trailer", "payload", "it is too short for an LTX file");
+  }
+  const auto count = read(size - trailer.size(), trailer);
+  if (!count) return std::unexpected(count.error());
+  return Checksum(
+      base::load_big_endian<std::uint64_t>(trailer.data() + trailer.size() - sizeof(std::uint64_t)));
 }
 
 Result<Object> Payload::put(const Context& context, ObjectBucket& bucket, const NewObject& object) const {

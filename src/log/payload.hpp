@@ -9,6 +9,7 @@
 #include <span>
 
 #include <litecluster/error.hpp>
+#include <litecluster/types.hpp>
 
 #include "base/bytes.hpp"
 #include "base/file_descriptor.hpp"
@@ -44,6 +45,8 @@ class Payload {
   /// Fills `destination` from `offset`; fewer bytes only at the end.
   [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> destination) const;
   [[nodiscard]] Result<base::Sha256Digest> digest() const;
+  /// The file checksum in the trailer of the LTX file, unverified. invalid_argument: too short for one.
+  [[nodiscard]] Result<Checksum> file_checksum() const;
   /// bucket.put() of it.
   [[nodiscard]] Result<Object> put(const Context& context, ObjectBucket& bucket,
                                    const NewObject& object) const;

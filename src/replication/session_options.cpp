@@ -52,12 +52,16 @@ LeaderSessionOptions leader_session_options(const Sqlite& sqlite, const std::str
 }
 
 db::LogEnd log_end_of(const log::LogEnd& end) {
-  return {.txid = end.txid, .checksum = end.checksum, .epoch = end.author ? end.author->epoch : Epoch(0)};
+  return {.txid = end.txid,
+          .checksum = end.checksum,
+          .file_checksum = end.file_checksum,
+          .epoch = end.author ? end.author->epoch : Epoch(0)};
 }
 
 db::LogEnd log_end_of(const log::Object& object) {
   return {.txid = object.name.max,
           .checksum = object.checksum,
+          .file_checksum = object.file_checksum,
           .epoch = object.author ? object.author->epoch : Epoch(0)};
 }
 

@@ -41,6 +41,10 @@ class FakeObjectBucket : public log::ObjectBucket {
     const base::MutexLock lock(mutex_);
     delay_next_ = true;
   }
+  [[nodiscard]] bool has_late_put() const {
+    const base::MutexLock lock(mutex_);
+    return !late_.empty();
+  }
   void deliver_late() {
     const base::MutexLock lock(mutex_);
     for (auto& [object, bytes] : std::exchange(late_, {})) {
@@ -249,6 +253,7 @@ class FakeObjectBucket : public log::ObjectBucket {
     stored.created_at = object.created_at;
     stored.author = object.author;
     stored.checksum = object.checksum;
+    stored.file_checksum = object.file_checksum;
     stored.digest = base::sha256(bytes);
     stored.chunks = (bytes.size() + chunk_size - 1) / chunk_size;
     sequence_ += stored.chunks + 1;

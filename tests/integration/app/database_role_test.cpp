@@ -39,6 +39,12 @@ class Node {
   [[nodiscard]] DatabaseRole& role() { return *role_; }
 
   void start() {
+    start_without_following();
+    const auto followed = role_->follow(patience());
+    ASSERT_TRUE(followed) << followed.error().message();
+  }
+
+  void start_without_following() {
     Sqlite sqlite;
     sqlite.path = database();
     sqlite.replica = replica();
@@ -49,8 +55,6 @@ class Node {
                             .on_position = {},
                             .on_fatal = [this](const Error& error) { fatal_ = error.code(); }},
         bucket_);
-    const auto followed = role_->follow(patience());
-    ASSERT_TRUE(followed) << followed.error().message();
   }
 
   void lead(std::uint64_t epoch) {
@@ -325,24 +329,27 @@ class SameChecksum : public DatabaseRoleTest {
     first_.sync();
   }
 
-  void execute(const char* sql) const {
-    auto connection = db::Connection::open(first_.database());
+  void execute(const char* sql) const { execute(first_, sql); }
+  static void execute(const Node& node, const char* sql) {
+    auto connection = db::Connection::open(node.database());
     ASSERT_TRUE(connection);
     connection->set_busy_timeout(5s);
     ASSERT_TRUE(connection->execute(sql));
   }
   // A commit that the log does not get, and that its checksum does not show.
-  void change_unseen() const {
-    Node::texts(first_.database());
-    const Checksum before = checksum_of(first_.database());
-    execute("UPDATE flag SET value = 1 WHERE id IN (4, 7)");
-    ASSERT_EQ(checksum_of(first_.database()), before) << "the rows are not laid out alike";
+  void change_unseen() const { change_unseen(first_); }
+  static void change_unseen(const Node& node) {
+    Node::texts(node.database());
+    const Checksum before = checksum_of(node.database());
+    execute(node, "UPDATE flag SET value = 1 WHERE id IN (4, 7)");
+    ASSERT_EQ(checksum_of(node.database()), before) << "the rows are not laid out alike";
   }
-  void expect_kept_aside_and_replica_without_it() {
-    ASSERT_TRUE(follows_to_the_end(first_));
-    ASSERT_EQ(first_.put_aside(), 1U);
-    EXPECT_EQ(flags(std::filesystem::path(first_.role().diverged().front()) / "app.db"), "2");
-    EXPECT_EQ(flags(first_.replica()), "0");
+  void expect_kept_aside_and_replica_without_it() { expect_kept_aside_and_replica_without_it(first_); }
+  void expect_kept_aside_and_replica_without_it(Node& node) {
+    ASSERT_TRUE(follows_to_the_end(node));
+    ASSERT_EQ(node.put_aside(), 1U);
+    EXPECT_EQ(flags(std::filesystem::path(node.role().diverged().front()) / "app.db"), "2");
+    EXPECT_EQ(flags(node.replica()), "0");
   }
   static std::string flags(const std::filesystem::path& file) {
     auto connection = db::Connection::open(file);
@@ -401,6 +408,61 @@ TEST_F(SameChecksum, ProvesNothingWhenNothingIsStored) {
   std::filesystem::remove_all(replication::state_directory(first_.database()));
   first_.start();
   expect_kept_aside_and_replica_without_it();
+}
+
+// The object reaches the log after the node has looked at its database, and captured what came since.
+TEST_F(SameChecksum, DoesNotTakeALateAppendForWhatWasCapturedSince) {
+  bucket_.delay_next_put();
+  bucket_.before_put([this, first = true](const log::NewObject&) mutable {
+    if (!std::exchange(first, false)) bucket_.refuse_puts(1, ErrorCode::unavailable);
+  });
+  first_.write("two");
+  ASSERT_TRUE(test::eventually([&] { return bucket_.has_late_put(); }));
+  first_.crash();
+  change_unseen();
+  const Txid before = log_end();
+  first_.start();
+  ASSERT_TRUE(first_.role().ready());
+  bucket_.before_put(nullptr);
+  bucket_.deliver_late();
+  ASSERT_EQ(log_end(), before.next());
+  ASSERT_TRUE(test::eventually([&] { return first_.role().overtaken(); }));
+  ASSERT_TRUE(first_.role().follow(patience()));
+  expect_kept_aside_and_replica_without_it();
+}
+
+// A copy of the leader's database with a commit of its own lies on a node of which the log knows nothing, and
+// cannot be put aside. Then the TXID is taken under which that node has captured it.
+TEST_F(SameChecksum, DoesNotTakeTheFenceOfAnotherForWhatItCapturedItself) {
+  first_.crash();
+  Node::texts(first_.database());
+  std::filesystem::copy_file(first_.database(), second_.database());
+  change_unseen(second_);
+  const std::filesystem::path in_the_way = second_.database().string() + ".diverged-1";
+  ASSERT_TRUE(base::write_file_durably(in_the_way, {}));
+  second_.start_without_following();
+  EXPECT_FALSE(second_.role().follow(patience()));
+  first_.start();
+  first_.lead(2);
+  std::filesystem::remove(in_the_way);
+  ASSERT_TRUE(second_.role().follow(patience()));
+  expect_kept_aside_and_replica_without_it(second_);
+}
+
+// Between the move of a promotion and its attaching, a program writes into the database.
+TEST_F(SameChecksum, DoesNotTakeADatabaseForTheReplicaThatItWasBeforeSomebodyWrote) {
+  second_.start();
+  ASSERT_TRUE(follows_to_the_end(second_));
+  first_.crash();
+  for (const Status& done :
+       {second_.role().catch_up(patience()), second_.role().fence(patience(), Epoch(2)),
+        second_.role().seal_replica(patience()), second_.role().install_primary(patience())}) {
+    ASSERT_TRUE(done) << done.error().message();
+  }
+  second_.crash();
+  change_unseen(second_);
+  second_.start();
+  expect_kept_aside_and_replica_without_it(second_);
 }
 
 TEST_F(DatabaseRoleTest, ACrashAfterTheInstallationLeavesAPrefixAlsoWhenOthersWentOn) {

@@ -19,7 +19,7 @@ class AgentLog {
  public:
   explicit AgentLog(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
-  /// `<txid>-<checksum>`, ascending.
+  /// `<txid>-<database checksum>-<file checksum>`, ascending.
   [[nodiscard]] std::vector<std::filesystem::path> files() const {
     std::vector<std::filesystem::path> found;
     for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
@@ -33,21 +33,25 @@ class AgentLog {
     if (all.empty()) return {};
     const std::string name = all.back().stem().string();
     return {.txid = *parse_txid(name.substr(0, 16)),
-            .checksum = parse_checksum(name.substr(17)),
+            .checksum = parse_checksum(name.substr(17, 16)),
+            .file_checksum = parse_checksum(name.substr(34)),
             .epoch = Epoch(1)};
   }
-  [[nodiscard]] Status append(const CapturedTransaction& captured) const {
+  [[nodiscard]] Status append(Database& database, const CapturedTransaction& captured) const {
     if (end().txid.next() != captured.txid()) {
       return failure(ErrorCode::conflict, "append", to_string(captured.txid()), "the log ends elsewhere");
     }
-    auto file = base::AtomicFile::create(
-        directory_ / (to_string(captured.txid()) + "-" + to_string(captured.position().checksum) + ".ltx"));
-    if (!file) return std::unexpected(file.error());
-    ltx::FileSink sink(*file);
+    base::Bytes bytes;
+    ltx::BytesSink sink(bytes);
     ltx::Encoder encoder;
-    if (auto encoded = captured.encode(encoder, sink); !encoded) return std::unexpected(encoded.error());
-    if (auto flushed = sink.flush(); !flushed) return flushed;
-    return file->commit();
+    const auto encoded = captured.encode(encoder, sink);
+    if (!encoded) return std::unexpected(encoded.error());
+    const Checksum file_checksum = encoded->trailer.file;
+    if (auto noted = database.note_file(captured.txid(), file_checksum); !noted) return noted;
+    return base::write_file_durably(
+        directory_ / (to_string(captured.txid()) + "-" + to_string(captured.position().checksum) + "-" +
+                      to_string(file_checksum) + ".ltx"),
+        bytes);
   }
 
  private:

@@ -147,7 +147,7 @@ int checkpoint_and_stall(const std::string& path) {
 
 void publish(Database& database, const CapturedTransaction& captured, const AgentLog& log) {
   LITECLUSTER_FAULT_POINT("agent.before_publish");
-  if (auto stored = log.append(captured); !stored) give_up(stored.error().message());
+  if (auto stored = log.append(database, captured); !stored) give_up(stored.error().message());
   LITECLUSTER_FAULT_POINT("agent.published");
   if (auto done = database.acknowledge(captured.txid(), Epoch(1)); !done) give_up(done.error().message());
 }

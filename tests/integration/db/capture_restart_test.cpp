@@ -151,11 +151,57 @@ TEST_F(CaptureRestart, KnowsACaptureThatTheLogGotWithoutOurHearingOfIt) {
     const auto database = attach(options_, end_of(shadow_));
     const auto captured = database->capture();
     ASSERT_TRUE(captured && *captured);
+    ASSERT_TRUE(database->note_file((*captured)->txid(), Checksum(77)));
     shadow_.apply(**captured);  // stored, but never acknowledged to us
   }
-  const Position before = shadow_.position();
-  EXPECT_EQ(attach_again().outcome, AttachOutcome::continued);
-  EXPECT_EQ(shadow_.position(), before);
+  LogEnd end = end_of(shadow_);
+  end.file_checksum = Checksum(77);
+  const auto database = attach(options_, end);
+  ASSERT_NE(database, nullptr);
+  EXPECT_EQ(database->attach_report().outcome, AttachOutcome::continued);
+  EXPECT_FALSE(database->capture().value());
+  EXPECT_EQ(database->acknowledged(), shadow_.position().txid);
+}
+
+// Another writer has taken the TXID, or an earlier attempt of our own has. That the database checksums are
+// equal proves nothing.
+TEST_F(CaptureRestart, DoesNotTakeAnotherFileOfTheSameTxidAndChecksumForWhatItCaptured) {
+  application_->run(insert_rows(7));
+  LogEnd end;
+  {
+    const auto database = attach(options_, end_of(shadow_));
+    const auto captured = database->capture();
+    ASSERT_TRUE(captured && *captured);
+    end = {.txid = (*captured)->txid(), .checksum = (*captured)->position().checksum, .epoch = Epoch(1)};
+    ASSERT_TRUE(database->note_file(end.txid, Checksum(77)));
+  }
+  for (const std::optional<Checksum> file : {std::optional<Checksum>(), std::optional(Checksum(78))}) {
+    end.file_checksum = file;
+    const auto database = attach(options_, end);
+    ASSERT_NE(database, nullptr);
+    EXPECT_EQ(database->attach_report().outcome, AttachOutcome::complete);
+    end.txid = database->position().txid;
+    end.checksum = database->position().checksum;
+  }
+}
+
+TEST_F(CaptureRestart, DoesNotTakeAFileThatWasPutInItsPlaceForANewerState) {
+  application_.reset();
+  std::filesystem::copy_file(options_.path, directory_ / "older");
+  application_ = std::make_unique<Application>(options_.path, insert_rows(3));
+  attach_again();
+  application_->run(insert_rows(3));
+  application_.reset();
+  {
+    const auto database = attach(options_, std::nullopt);
+    EXPECT_TRUE(database->attach_report().content_is_newer);
+  }
+  std::filesystem::rename(directory_ / "older", options_.path);
+  application_ = std::make_unique<Application>(options_.path);
+  const auto database = attach(options_, std::nullopt);
+  ASSERT_NE(database, nullptr);
+  EXPECT_EQ(database->attach_report().outcome, AttachOutcome::compared);
+  EXPECT_FALSE(database->attach_report().content_is_newer);
 }
 
 TEST_F(CaptureRestart, DoesNotBelieveAnObjectOfAnotherWriterToBeItsOwn) {

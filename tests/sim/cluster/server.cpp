@@ -28,6 +28,7 @@ Result<log::Object> Server::put(const log::NewObject& object, base::ByteView byt
   stored.created_at = object.created_at;
   stored.author = object.author;
   stored.checksum = object.checksum;
+  stored.file_checksum = object.file_checksum;
   stored.digest = digest;
   stored.chunks = 1;
   stored.sequence = Revision(++sequence_);

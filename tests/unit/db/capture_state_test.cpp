@@ -109,6 +109,30 @@ TEST_F(CaptureStateTest, DropsATornRecordWhereverItIsTorn) {
   ASSERT_TRUE(state->record(point(2, 2), std::vector<PageChange>{{PageNo(1), 10, 11}}));
 }
 
+TEST_F(CaptureStateTest, RemembersAsWhichFilesItsCapturesWereOffered) {
+  {
+    const auto state = open();
+    ASSERT_TRUE(state->reset(point(1, 2), {10, 20}, false));
+    ASSERT_TRUE(state->note_file(Txid(1), Checksum(101)));
+    ASSERT_TRUE(state->record(point(2, 2), std::vector<PageChange>{{PageNo(2), 20, 21}}));
+    ASSERT_TRUE(state->record(point(3, 2), std::vector<PageChange>{{PageNo(2), 21, 22}}));
+    ASSERT_TRUE(state->note_file(Txid(3), Checksum(103)));
+    EXPECT_FALSE(state->note_file(Txid(4), Checksum(104))) << "it was never captured";
+  }
+  {
+    const auto state = open();
+    EXPECT_EQ(state->file_of(Txid(1)), Checksum(101));
+    EXPECT_EQ(state->file_of(Txid(2)), std::nullopt);
+    EXPECT_EQ(state->file_of(Txid(3)), Checksum(103));
+    EXPECT_EQ(state->file_of(Txid(9)), std::nullopt);
+    ASSERT_TRUE(state->rewind(Txid(2), std::nullopt).value());  // writes base and journal anew
+    ASSERT_TRUE(state->record(point(3, 2), std::vector<PageChange>{{PageNo(2), 21, 23}}));
+  }
+  const auto state = open();
+  EXPECT_EQ(state->file_of(Txid(1)), Checksum(101));
+  EXPECT_EQ(state->file_of(Txid(3)), std::nullopt) << "that was another capture of this TXID";
+}
+
 TEST_F(CaptureStateTest, RefusesASecondUser) {
   const auto state = open();
   const auto second = CaptureState::open(directory_ / "state");
