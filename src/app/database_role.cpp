@@ -5,7 +5,6 @@
 #include <system_error>
 #include <utility>
 
-#include "app/former_primary.hpp"
 #include "base/fault_point.hpp"
 #include "base/file.hpp"
 #include "base/logging.hpp"
@@ -28,6 +27,13 @@ constexpr std::chrono::seconds log_patience{5};
 
 std::string text_of(const std::filesystem::path& path) {
   return path.string();
+}
+
+Status remove_file(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove(path, error);
+  if (error) return std::unexpected(base::errno_error(error.value(), "remove", path.string()));
+  return {};
 }
 
 Status write_difference(const Context& context, const db::CapturedTransaction& difference,
@@ -151,7 +157,7 @@ Status DatabaseRole::settle_primary(const Context& context, const std::shared_pt
                                      .node = options_.node});
   if (!judged) return std::unexpected(judged.error().within("look at the former primary"));
   switch (judged->worth) {
-    case PrimaryWorth::prefix: return primary_to_replica(judged->position, judged->epoch);
+    case PrimaryWorth::prefix: return primary_to_replica(*judged);
     case PrimaryWorth::diverged:
       return put_aside(context, options_.sqlite.path, std::move(judged->difference), view.highest_epoch());
     case PrimaryWorth::ahead: break;
@@ -177,26 +183,29 @@ bool DatabaseRole::ready() const {
   return dormant_watcher_ != nullptr;
 }
 
-Status DatabaseRole::primary_to_replica(const Position& position, Epoch epoch) {
-  // A replica that lies there as well is older: the primary was made out of it.
-  for (const char* suffix : {"", "-wal", "-shm", "-position"}) {
-    std::error_code ignored;
-    std::filesystem::remove(text_of(options_.sqlite.replica) + suffix, ignored);
+Status DatabaseRole::primary_to_replica(const FormerPrimary& primary) {
+  const auto& replica_path = options_.sqlite.replica;
+  // A replica that lies there as well is older: the primary was made out of it. Its record goes last, since
+  // it may be what says what the primary is.
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    if (auto removed = remove_file(text_of(replica_path) + suffix); !removed) return removed;
   }
   LITECLUSTER_FAULT_POINT("retire.move");
-  if (auto moved = db::move_database(options_.sqlite.path, options_.sqlite.replica); !moved) return moved;
+  if (auto moved = db::move_database(options_.sqlite.path, replica_path); !moved) return moved;
+  if (auto removed = remove_file(db::position_path_of(replica_path)); !removed) return removed;
   LITECLUSTER_FAULT_POINT("retire.adopt");
   db::ReplicaOptions replica_options;
-  replica_options.path = options_.sqlite.replica;
+  replica_options.path = replica_path;
   auto replica = db::Replica::open(std::move(replica_options));
   if (!replica) return std::unexpected(replica.error());
-  const auto adopted = replica->adopt({position.txid, position.checksum, epoch});
+  const auto adopted =
+      replica->adopt({primary.position.txid, primary.position.checksum, primary.epoch}, primary.doubtful_to);
   if (auto closed = replica->close(); !closed) return closed;
   if (adopted) return {};
   // Somebody changed the file behind SQLite's back. Nobody can say what it is worth, so it is kept.
   base::log_error("the former primary is not what it was", {{"reason", adopted.error().message()}});
   if (adopted.error().code() != ErrorCode::corrupt) return adopted;
-  return put_aside(Context::background(), options_.sqlite.replica, std::nullopt, epoch);
+  return put_aside(Context::background(), replica_path, std::nullopt, primary.epoch);
 }
 
 // Keeps the primary with commits that never reached the log, and an LTX file of just the pages that differ.
@@ -333,8 +342,10 @@ Status DatabaseRole::install_primary(const Context& context) {
       return aside;
   }
   // What was stored about an earlier primary does not describe this one.
-  std::error_code ignored;
-  std::filesystem::remove_all(replication::state_directory(options_.sqlite.path), ignored);
+  const auto state_directory = replication::state_directory(options_.sqlite.path);
+  std::error_code error;
+  std::filesystem::remove_all(state_directory, error);
+  if (error) return std::unexpected(base::errno_error(error.value(), "remove", state_directory.string()));
   LITECLUSTER_FAULT_POINT("promote.install");
   if (auto moved = db::move_database(options_.sqlite.replica, options_.sqlite.path); !moved) return moved;
   LITECLUSTER_FAULT_POINT("promote.installed");

@@ -26,6 +26,7 @@
 #include <litecluster/lag.hpp>
 #include <litecluster/types.hpp>
 
+#include "app/former_primary.hpp"
 #include "base/mutex.hpp"
 #include "db/database.hpp"
 #include "log/appender.hpp"
@@ -88,7 +89,7 @@ class DatabaseRole {
   [[nodiscard]] Result<std::unique_ptr<db::Database>> attach(const Context& context, const db::LogEnd& end,
                                                              std::optional<db::Handover> handover = {}) const;
   [[nodiscard]] db::DatabaseOptions capture_options() const;
-  [[nodiscard]] Status primary_to_replica(const Position& position, Epoch epoch);
+  [[nodiscard]] Status primary_to_replica(const FormerPrimary& primary);
   [[nodiscard]] Status put_aside(const Context& context, const std::filesystem::path& database,
                                  std::optional<db::CapturedTransaction> difference, Epoch epoch);
   void let_go();

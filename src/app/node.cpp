@@ -309,9 +309,12 @@ void App::Impl::tick() {
       }
     }
     if (standby && database_->overtaken()) {
-      if (auto followed = database_->follow(Context::background().with_timeout(std::chrono::seconds(30)));
+      if (auto followed = database_->follow(Context::background().with_timeout(follow_patience_));
           !followed) {
         base::log_warning("cannot follow", {{"reason", followed.error().message()}});
+        follow_patience_ = std::min<base::Duration>(2 * follow_patience_, follow_patience_cap);
+      } else {
+        follow_patience_ = follow_patience_initial;
       }
     }
   }

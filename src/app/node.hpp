@@ -132,6 +132,10 @@ class App::Impl {
   bool armed_ = false;                            // used by the working thread
   std::optional<log::BucketGuard> bucket_guard_;  // used by the working thread
   base::BootTime bucket_checked_{};
+  /// How long looking at a former primary anew may take; it can be a large one.
+  static constexpr base::Duration follow_patience_initial = std::chrono::seconds(30);
+  static constexpr base::Duration follow_patience_cap = std::chrono::minutes(30);
+  base::Duration follow_patience_ = follow_patience_initial;
   static constexpr std::chrono::seconds bucket_check_interval{30};
   base::BootTime disk_checked_{};
 };

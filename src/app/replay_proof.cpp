@@ -6,6 +6,7 @@
 
 #include "log/restore_plan.hpp"
 #include "ltx/verified_object.hpp"
+#include "replication/session_options.hpp"
 
 namespace litecluster::app {
 
@@ -39,10 +40,10 @@ Result<bool> replay_replaces(const Context& context, log::ObjectBucket& bucket, 
     }
   };
   if (auto read = bucket.get_many(context, plan->objects, in_flight_bytes_max, note); !read) {
-    // One that retention has removed, or that has rotted, proves nothing, and will not later either.
-    const ErrorCode code = read.error().code();
-    if (code == ErrorCode::not_found || code == ErrorCode::corrupt) return false;
-    return std::unexpected(read.error());
+    if (replication::may_pass(read.error()) || context.done()) return std::unexpected(read.error());
+    // One that retention has removed, that has rotted or cannot be read proves nothing, and will not later
+    // either.
+    return false;
   }
   // What lies behind the end of the later state is cut off.
   return std::ranges::all_of(

@@ -61,8 +61,14 @@ Status Replica::seed(const ReplicaSeed& seed, ReplicaPageSource source) {
   return implementation_->seed(seed, std::move(source));
 }
 
-Status Replica::adopt(const ReplicaPosition& position) {
-  return implementation_->adopt(position);
+Status Replica::adopt(const ReplicaPosition& position, Txid doubtful_to) {
+  return implementation_->adopt(position, doubtful_to);
+}
+bool Replica::position_is_doubtful() const {
+  return implementation_->position_is_doubtful();
+}
+void Replica::distrust(const std::string& reason) {
+  implementation_->distrust(reason);
 }
 
 Status Replica::verify() {

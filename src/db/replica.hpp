@@ -15,7 +15,8 @@
 // Durability. An apply does no fsync: after kill -9 nothing is lost, because the page cache survives. A
 // checkpoint syncs position file, WAL and database in this order. After a power failure the newest applies
 // may be missing; the content is then compared with the last 1024 positions and following goes on from the
-// one it is at.
+// first one that has its checksum. Should it be another one, what is applied next leads to wrong checksums,
+// and the replica has to be seeded.
 //
 // Checksums. The checksum after an apply is computed from the pages it replaces and the pages it brings,
 // before anything is written, so an object that does not lead to the expected checksum never touches the
@@ -165,10 +166,18 @@ class Replica {
 
   /// Declares that the database lying at the path is at this position, after a full check against
   /// `position.checksum`. For a former primary that becomes a replica. The file must be in WAL mode.
-  [[nodiscard]] Status adopt(const ReplicaPosition& position);
+  /// `doubtful_to`: see position_is_doubtful(); 0: the position is known.
+  [[nodiscard]] Status adopt(const ReplicaPosition& position, Txid doubtful_to = Txid(0));
+  /// The position was found by the content's checksum alone, as after a power failure. Others have the same
+  /// one now and then (ltx/checksum.hpp), so what does not fit says nothing about the log. Ends with a seed,
+  /// or when the last of the positions is passed that it could be.
+  [[nodiscard]] bool position_is_doubtful() const;
+  /// Begins a quarantine that only seed() ends, since no checksum says what the content is.
+  void distrust(const std::string& reason);
 
   /// Reads the whole database and compares its checksum with the position's. Ends a quarantine when they
-  /// agree and begins one when they do not (error corrupt).
+  /// agree and begins one when they do not (error corrupt). After a write by another program, or distrust(),
+  /// it is no proof that they agree: corrupt without reading.
   [[nodiscard]] Status verify();
   /// One page of the content as of the position. Error: invalid_argument beyond page_count().
   [[nodiscard]] Result<base::Bytes> read_page(PageNo number);

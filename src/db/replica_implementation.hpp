@@ -25,7 +25,9 @@ class Replica::Implementation {
 
   // replica_open.cpp
   [[nodiscard]] Status open();
-  [[nodiscard]] Status adopt(const ReplicaPosition& position);
+  [[nodiscard]] Status adopt(const ReplicaPosition& position, Txid doubtful_to);
+  [[nodiscard]] bool position_is_doubtful() const { return doubtful_to_ > position_.txid; }
+  void distrust(const std::string& reason);
   [[nodiscard]] Status verify();
   [[nodiscard]] Result<Checksum> scan();
   [[nodiscard]] Result<bool> scrub(std::uint32_t pages_max);
@@ -95,6 +97,8 @@ class Replica::Implementation {
   bool scrub_done_ = false;  ///< of all of them, and together they were what they had to be
   ReplicaState state_ = ReplicaState::empty;
   std::string quarantine_reason_;
+  bool only_seed_helps_ = false;  ///< in this quarantine
+  Txid doubtful_to_;              ///< of the record
   ReplicaPosition position_;
   std::uint32_t page_size_ = 0;
   std::uint32_t page_count_ = 0;

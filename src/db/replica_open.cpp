@@ -1,4 +1,6 @@
 // Opening a replica, deciding what position its data are at, and noticing that somebody else touched it.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/fault_point.hpp"
@@ -109,7 +111,13 @@ Status Replica::Implementation::decide_position() {
     return {};
   }
   position_ = record->base.position;
+  doubtful_to_ = record->doubtful_to;
   if (const auto position = position_from_record()) return settle(*position);
+  if (record_file_.written_in_this_boot() && header_.frame_max > 0) {
+    // Ours are recorded before they are written.
+    distrust("the WAL is not what was left: another program wrote to this replica");
+    return {};
+  }
   const auto position = position_from_content();
   if (!position) return std::unexpected(position.error());
   if (*position) return settle(**position);
@@ -133,9 +141,10 @@ std::optional<ReplicaPosition> Replica::Implementation::position_from_record() c
   return std::nullopt;
 }
 
-// Two positions can have the same checksum (ltx/checksum.hpp). The earlier one is safe for either content,
-// since what lies between is applied again. Without a power failure the content is one of the two last
-// recorded.
+// Two positions can have the same checksum (ltx/checksum.hpp). Going on from the earlier one applies again
+// what lies between; when the content is of the later one, that may not lead to the right checksums, and so
+// the position stays doubtful until the last one is passed. Without a power failure the content is one of the
+// two last recorded.
 Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_content() {
   base::log_info("reading the whole replica to find its position", {{"path", options_.path.string()}});
   const auto checksum = scan();
@@ -145,6 +154,8 @@ Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_co
   if (record.next && record.next->position.checksum == *checksum) recorded = record.next->position;
   if (record.base.position.checksum == *checksum) recorded = record.base.position;
   if (recorded && record_file_.written_in_this_boot()) return recorded;
+  doubtful_to_ =
+      std::max({doubtful_to_, record.base.position.txid, record.next ? record.next->position.txid : Txid(0)});
   auto remembered = record_file_.recognise(*checksum);
   if (!remembered || (*remembered && (!recorded || (*remembered)->txid < recorded->txid))) return remembered;
   return recorded;
@@ -162,6 +173,7 @@ Status Replica::Implementation::settle(const ReplicaPosition& position) {
   if (auto written = write_record(position, std::nullopt); !written) return written;
   state_ = ReplicaState::ready;
   quarantine_reason_.clear();
+  only_seed_helps_ = false;
   return {};
 }
 
@@ -170,6 +182,7 @@ Status Replica::Implementation::write_record(const ReplicaPosition& base, std::o
   record.file = database_identity_;
   record.base = {base, wal_end_of(header_)};
   record.next = next;
+  record.doubtful_to = doubtful_to_ > base.txid ? doubtful_to_ : Txid(0);
   if (header_.frame_max == writer_->backfilled()) {
     const auto file = file_status(options_.path);
     if (file) record.stamp = file->stamp;
@@ -205,8 +218,8 @@ Result<WalTransaction> Replica::Implementation::begin_own() {
       live.frame_max == 0 && live.change_counter == header_.change_counter && writer_->backfilled() == 0;
   const bool recovered = wal_end_of(live) == wal_end_of(header_) && live.page_count == header_.page_count;
   if (live != header_ && !emptied && !recovered) {
-    return std::unexpected(
-        quarantine(ErrorCode::failed_precondition, "apply", "another program wrote to this replica"));
+    distrust("another program wrote to this replica");
+    return failure(ErrorCode::failed_precondition, "apply", options_.path.string(), quarantine_reason_);
   }
   if (emptied && header_.frame_max != 0) {
     checkpointed_at_ = 0;
@@ -319,9 +332,17 @@ Status Replica::Implementation::reopen() {
   return connected;
 }
 
+void Replica::Implementation::distrust(const std::string& reason) {
+  only_seed_helps_ = true;
+  static_cast<void>(quarantine(ErrorCode::corrupt, "trust replica", reason));
+}
+
 Status Replica::Implementation::verify() {
   if (state_ == ReplicaState::empty) {
     return failure(ErrorCode::failed_precondition, "verify replica", options_.path.string(), "it is empty");
+  }
+  if (only_seed_helps_) {
+    return failure(ErrorCode::corrupt, "verify replica", options_.path.string(), quarantine_reason_);
   }
   if (!writer_ || !same_files()) {
     if (auto reopened = reopen(); !reopened) {
@@ -344,7 +365,7 @@ Status Replica::Implementation::verify() {
   return settle(position_);
 }
 
-Status Replica::Implementation::adopt(const ReplicaPosition& position) {
+Status Replica::Implementation::adopt(const ReplicaPosition& position, Txid doubtful_to) {
   if (!writer_) {
     if (auto connected = connect(); !connected) {
       disconnect();
@@ -352,7 +373,9 @@ Status Replica::Implementation::adopt(const ReplicaPosition& position) {
     }
   }
   state_ = ReplicaState::quarantined;
+  only_seed_helps_ = false;
   position_ = position;
+  doubtful_to_ = doubtful_to;
   return verify();
 }
 

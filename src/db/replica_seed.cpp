@@ -53,12 +53,14 @@ Status Replica::Implementation::seed(const ReplicaSeed& seed, ReplicaPageSource 
         ErrorCode::invalid_argument, "seed replica", options_.path.string(),
         fmt::format("TXID {}, {} pages of {} bytes", seed.txid.value(), seed.page_count, seed.page_size));
   }
+  doubtful_to_ = Txid(0);
   // No file at all may be left of what was there, or another one may lie there, or an unreadable one.
   const bool usable = writer_ && same_files() && page_size_ == seed.page_size;
   auto seeded = usable ? seed_into_wal(seed, std::move(source)) : seed_new_file(seed, source);
   if (!seeded) return seeded;
   state_ = ReplicaState::ready;
   quarantine_reason_.clear();
+  only_seed_helps_ = false;
   checkpoint_when_due();
   return {};
 }

@@ -196,6 +196,10 @@ Status ReplicaFeeder::apply(const log::Object& object, base::ByteView bytes) {
 
 // The object does not fit. When a checksum says so it may be the object's fault or the replica's.
 Status ReplicaFeeder::judge_mismatch(const log::Object& object, const Error& error, bool in_doubt) {
+  if (in_doubt && replica_.position_is_doubtful()) {
+    replica_.distrust("what follows its supposed position does not fit: " + error.message());
+    return std::unexpected(error);
+  }
   if (!in_doubt || replica_.verify()) return unusable(object, error, true);
   content_checked_ = true;
   base::log_error("the replica's content is not what it should be", {{"reason", error.message()}});

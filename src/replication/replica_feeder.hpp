@@ -5,7 +5,8 @@
 // checksum and structure, that its TXIDs are those of its name, that it continues the replica, its epoch, and
 // that it leads from and to the database checksums that it and its metadata promise. When the last of these
 // fails, the replica itself is checked: if its content is what it should be, the object is bad and is passed
-// over; otherwise the replica is quarantined and seeded anew.
+// over; otherwise, or when its position was found by no more than a checksum, the replica is quarantined and
+// seeded anew.
 //
 // A replica in quarantine is read through once before anything is fetched: what was put back, or was never
 // harmed, goes on from where it is.

@@ -12,6 +12,7 @@
 #include "db/replica.hpp"
 #include "db/replica_record.hpp"
 #include "support/child_process.hpp"
+#include "support/power_failure.hpp"
 #include "support/replica_source.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -182,42 +183,20 @@ TEST_F(ReplicaLifecycle, IsWholeWhereverASeedIsKilled) {
   EXPECT_EQ(kills, 7);
 }
 
-// Makes the record look as if written before the last boot: the first byte of the boot id, and the CRC anew.
-void pretend_reboot(const std::filesystem::path& position_path) {
-  for (const std::uint64_t offset : {0U, 4096U}) {
-    const auto descriptor = base::open_file(position_path, O_RDWR);
-    ReplicaSlot slot;
-    ASSERT_TRUE(base::read_at(descriptor->get(), slot, offset, position_path));
-    auto record = decode_replica_record(slot);
-    if (!record) continue;
-    record->boot[0] ^= std::byte{1};
-    ASSERT_TRUE(base::write_at(descriptor->get(), encode_replica_record(*record), offset, position_path));
-  }
-}
-
-void put_back(const Image& image, const std::filesystem::path& path) {
-  auto file = base::open_file(path, O_RDWR | O_TRUNC);
-  std::uint64_t offset = 0;
-  for (const auto& page : image) {
-    ASSERT_TRUE(base::write_at(file->get(), page, offset, path));
-    offset += page.size();
-  }
-}
-
 TEST_F(ReplicaLifecycle, TrustsNothingAfterAPowerFailureButItsChecksum) {
   {
     Replica replica = open_replica(path_);
     follow(replica, 10);
   }
-  pretend_reboot(path_.string() + "-position");
+  test::pretend_reboot(path_.string() + "-position");
   {
     Replica replica = open_replica(path_);
     EXPECT_EQ(replica.state(), ReplicaState::ready);
     EXPECT_EQ(replica.position().txid, Txid(10));
   }
   // The disk lost the newest writes: the content is that of TXID 7, the record says 10.
-  put_back(images_[6], path_);
-  pretend_reboot(path_.string() + "-position");
+  test::put_back(images_[6], path_);
+  test::pretend_reboot(path_.string() + "-position");
   {
     Replica replica = open_replica(path_);
     EXPECT_EQ(replica.state(), ReplicaState::ready);
@@ -230,7 +209,7 @@ TEST_F(ReplicaLifecycle, TrustsNothingAfterAPowerFailureButItsChecksum) {
     auto file = base::open_file(path_, O_RDWR);
     ASSERT_TRUE(base::write_at(file->get(), base::as_bytes("garbage"), 3 * 4096 + 50, path_));
   }
-  pretend_reboot(path_.string() + "-position");
+  test::pretend_reboot(path_.string() + "-position");
   Replica replica = open_replica(path_);
   EXPECT_EQ(replica.state(), ReplicaState::quarantined);
   EXPECT_EQ(outcome(seed_with(replica, images_[9], changes_[9])), "ok");
@@ -256,14 +235,62 @@ TEST_F(ReplicaLifecycle, AppliesAgainWhatTheChecksumDoesNotShowAfterAPowerFailur
     ASSERT_EQ(outcome(apply(replica, second)), "ok");
     ASSERT_EQ(outcome(replica.checkpoint()), "ok");
   }
-  put_back(before, path);
-  pretend_reboot(path.string() + "-position");
+  test::put_back(before, path);
+  test::pretend_reboot(path.string() + "-position");
   Replica replica = open_replica(path);
   ASSERT_EQ(replica.state(), ReplicaState::ready);
   EXPECT_EQ(replica.position().txid, Txid(1));
   ASSERT_EQ(outcome(apply(replica, second)), "ok");
   auto connection = Connection::open(path, SQLITE_OPEN_READWRITE);
   EXPECT_EQ(connection->query_integer("SELECT sum(value) FROM flag")->value_or(-1), 2);
+}
+
+// The content is that of the last of three states, the first of which has the same checksum: going on from
+// there leads to wrong checksums, and nothing but a seed can tell what it is.
+TEST_F(ReplicaLifecycle, SaysWhenItsPositionIsNoMoreThanAGuess) {
+  ReplicaSource source(directory_ / "second.db", 4096);
+  const auto path = directory_ / "second-replica.db";
+  const std::vector<SourceChange> changes{
+      source.commit("CREATE TABLE flag(id INTEGER PRIMARY KEY, value INTEGER, filler BLOB);"
+                    "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 15)"
+                    "INSERT INTO flag SELECT n, 0, zeroblob(1300) FROM numbers"),
+      source.commit("UPDATE flag SET value = 1 WHERE id = 4"),
+      source.commit("UPDATE flag SET value = 1 WHERE id = 7")};
+  ASSERT_EQ(changes[2].checksum, changes[0].checksum) << "the rows are not laid out alike";
+  const Image last = source.image();
+  {
+    Replica replica = open_replica(path);
+    for (const SourceChange& change : changes) ASSERT_EQ(outcome(apply(replica, change)), "ok");
+    EXPECT_FALSE(replica.position_is_doubtful());
+  }
+  test::pretend_reboot(path.string() + "-position");
+  {
+    Replica replica = open_replica(path);
+    EXPECT_EQ(replica.position().txid, Txid(1));
+    EXPECT_TRUE(replica.position_is_doubtful());
+  }
+  Replica replica = open_replica(path);
+  EXPECT_TRUE(replica.position_is_doubtful()) << "a restart made it certain";
+  EXPECT_EQ(apply(replica, changes[1]).error().code(), ErrorCode::corrupt);
+  replica.distrust("it does not fit");
+  EXPECT_EQ(replica.verify().error().code(), ErrorCode::corrupt) << "by a checksum that proves nothing";
+  ASSERT_EQ(outcome(seed_with(replica, last, changes[2])), "ok");
+  EXPECT_FALSE(replica.position_is_doubtful());
+  EXPECT_EQ(outcome(replica.verify()), "ok");
+}
+
+TEST_F(ReplicaLifecycle, DoubtsItsPositionNoLongerWhenTheLastOneThatItCouldBeIsPassed) {
+  {
+    Replica replica = open_replica(path_);
+    follow(replica, 10);
+  }
+  test::put_back(images_[6], path_);
+  test::pretend_reboot(path_.string() + "-position");
+  Replica replica = open_replica(path_);
+  follow(replica, 9);
+  EXPECT_TRUE(replica.position_is_doubtful());
+  follow(replica, 10);
+  EXPECT_FALSE(replica.position_is_doubtful());
 }
 
 TEST_F(ReplicaLifecycle, DoesNotWaitForAReaderThatStays) {
