@@ -97,7 +97,7 @@ void Agent::primary_to_replica(const FormerPrimary& judged) {
     content.state = state;
   }
   disk().replica = Replica();
-  disk().replica.become(content, judged.position.txid, judged.epoch);
+  disk().replica.become(content, judged.position.txid, judged.epoch, judged.doubtful_to);
   disk().replica.sync();
   disk().primary.reset();
   simulation().judge.standby_at(disk().replica, Txid());
@@ -216,6 +216,7 @@ Status Agent::fence_in_place(const Context& context, std::optional<log::LogView>
     fence_file_txid_ = txid;
     fence_file_ = log::FenceFile{.payload = log::Payload(captured.file.encode(process_.host().wall_time())),
                                  .checksum = captured.position.checksum};
+    primary.note_file(txid, fence_file_->payload);
     return *fence_file_;
   };
   const auto fenced =

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ltx/checksum.hpp"
+#include "ltx/crc64.hpp"
 #include "ltx/header.hpp"
 
 namespace litecluster::test::cluster {
@@ -46,10 +47,10 @@ std::optional<End> choose_base(const Primary& primary, const log::LogView& view,
   const log::Object* const ours = last_written_by(view, node);
   const auto acknowledged = primary.stored_acknowledged();
   if (primary.known()) {
-    const bool stored = ours != nullptr && ours->checksum && ours->name.max <= primary.position().txid &&
-                        ours->name.max >= acknowledged.value_or(Txid(0));
-    if (stored) return end_of(*ours);
-    if (acknowledged) return std::nullopt;
+    const bool recognised = ours != nullptr && ours->checksum &&
+                            (acknowledged == ours->name.max ||
+                             (ours->file_checksum && ours->file_checksum == primary.file_of(ours->name.max)));
+    return recognised ? std::optional(end_of(*ours)) : std::nullopt;
   }
   return ours != nullptr && ours->checksum ? end_of(*ours) : end_of(view.end());
 }
@@ -85,6 +86,7 @@ base::Bytes LogFile::encode(base::WallTime time) const {
     put(bytes, page.number);
     put(bytes, page.value);
   }
+  put(bytes, ltx::crc64(bytes));
   return bytes;
 }
 
@@ -93,7 +95,7 @@ LogFile LogFile::decode(base::ByteView bytes) {
   LogFile file;
   file.min = header->min_txid;
   file.max = header->max_txid;
-  bytes = bytes.subspan(ltx::header_size);
+  bytes = bytes.subspan(ltx::header_size, bytes.size() - ltx::header_size - sizeof(std::uint64_t));
   file.before = Checksum(take<std::uint64_t>(bytes));
   file.after = take<StateId>(bytes);
   while (!bytes.empty()) {
@@ -104,11 +106,12 @@ LogFile LogFile::decode(base::ByteView bytes) {
 }
 
 End end_of(const log::LogEnd& end) {
-  return {end.txid, end.checksum, end.author ? end.author->epoch : Epoch()};
+  return {end.txid, end.checksum, end.author ? end.author->epoch : Epoch(), end.file_checksum};
 }
 
 End end_of(const log::Object& object) {
-  return {object.name.max, object.checksum, object.author ? object.author->epoch : Epoch()};
+  return {object.name.max, object.checksum, object.author ? object.author->epoch : Epoch(),
+          object.file_checksum};
 }
 
 void apply_pages(Content& content, const LogFile& file) {
@@ -132,7 +135,11 @@ Result<bool> Primary::find_stored(const std::optional<End>& end) {
                    "the log ends before what it had acknowledged");
   }
   const std::optional<Txid> txid = end ? std::optional(end->txid) : acknowledged_;
-  if (!txid || (end && !end->checksum && !txid->is_zero())) return false;
+  if (!txid) return false;
+  if (end && acknowledged_ != *txid && !txid->is_zero()) {
+    const auto file = file_of(*txid);
+    if (!file || end->file_checksum != file) return false;
+  }
   const auto found = std::ranges::find(points_, *txid, &Point::txid);
   if (found == points_.end() || (end && end->checksum && *end->checksum != found->content.checksum)) {
     return false;
@@ -143,6 +150,16 @@ Result<bool> Primary::find_stored(const std::optional<End>& end) {
     acknowledged_epoch_ = end->epoch;
   }
   return true;
+}
+
+std::optional<Checksum> Primary::file_of(Txid txid) const {
+  const auto found = std::ranges::find(points_, txid, &Point::txid);
+  return found == points_.end() ? std::nullopt : found->file;
+}
+
+void Primary::note_file(Txid txid, const log::Payload& payload) {
+  const auto found = std::ranges::find(points_, txid, &Point::txid);
+  if (found != points_.end()) found->file = *payload.file_checksum();
 }
 
 Status Primary::attach(const std::optional<End>& end, bool handed_over) {
@@ -166,7 +183,7 @@ Status Primary::attach(const std::optional<End>& end, bool handed_over) {
     const Content before = points_.back().content;
     if (before.pages != content_.pages) {
       waiting_ = difference(points_.back().txid.next(), before);
-      points_.push_back({points_.back().txid.next(), content_});
+      points_.push_back({.txid = points_.back().txid.next(), .content = content_});
     } else {
       points_.back().content = content_;
     }
@@ -184,7 +201,7 @@ Status Primary::attach(const std::optional<End>& end, bool handed_over) {
 }
 
 void Primary::reset(Txid txid, bool confirmed) {
-  points_.assign(1, {txid, content_});
+  points_.assign(1, {.txid = txid, .content = content_});
   acknowledged_ = confirmed ? std::optional(txid) : std::nullopt;
   acknowledged_epoch_ = Epoch();
   confirmed_in_this_boot_ = confirmed;
@@ -205,7 +222,7 @@ std::optional<Captured> Primary::capture() {
   if (waiting_) return std::exchange(waiting_, std::nullopt);
   if (!changed()) return std::nullopt;
   Captured captured = difference(points_.back().txid.next(), points_.back().content);
-  points_.push_back({captured.position.txid, content_});
+  points_.push_back({.txid = captured.position.txid, .content = content_});
   if (points_.size() > remembered_max) points_.erase(points_.begin());
   return captured;
 }
@@ -213,7 +230,7 @@ std::optional<Captured> Primary::capture() {
 Captured Primary::capture_fence() {
   if (auto captured = capture()) return std::move(*captured);
   Captured fence = difference(points_.back().txid.next(), points_.back().content);
-  points_.push_back({fence.position.txid, content_});
+  points_.push_back({.txid = fence.position.txid, .content = content_});
   return fence;
 }
 
@@ -274,7 +291,8 @@ Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView&
       const auto replaces = replay(state->name.max, primary.log_end(), pages);
       if (!replaces) return std::unexpected(replaces.error());
       if (*replaces) {
-        return FormerPrimary{Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch};
+        return FormerPrimary{
+            Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch, primary.log_end()};
       }
     }
   }
@@ -307,20 +325,28 @@ Status Replica::apply(const log::Object& object, const LogFile& file, bool unche
   return {};
 }
 
-void Replica::become(const Content& content, Txid txid, Epoch epoch) {
+void Replica::become(const Content& content, Txid txid, Epoch epoch, Txid doubtful_to) {
   remember();
   content_ = content;
   txid_ = txid;
   epoch_ = epoch;
+  doubtful_to_ = doubtful_to;
 }
 
 void Replica::power_failure(Scheduler& chance) {
   if (unsynced_.empty()) return;
   const auto kept = static_cast<std::size_t>(chance.between(0, static_cast<std::int64_t>(unsynced_.size())));
   if (kept < unsynced_.size()) {
+    doubtful_to_ = std::max(doubtful_to_, txid_);
     content_ = unsynced_[kept].content;
     txid_ = unsynced_[kept].txid;
     epoch_ = unsynced_[kept].epoch;
+    // The first of the recorded positions that has its checksum.
+    for (const Past& past : unsynced_) {
+      if (past.txid >= txid_ || past.content.checksum != content_.checksum) continue;
+      txid_ = past.txid;
+      epoch_ = past.epoch;
+    }
   }
   unsynced_.clear();
 }

@@ -24,6 +24,7 @@
 #include "base/clock.hpp"
 #include "log/log_view.hpp"
 #include "log/object.hpp"
+#include "log/payload.hpp"
 #include "sim/cluster/scheduler.hpp"
 
 namespace litecluster::test::cluster {
@@ -88,6 +89,7 @@ struct End {
   Txid txid;
   std::optional<Checksum> checksum;
   Epoch epoch;
+  std::optional<Checksum> file_checksum = {};
 };
 [[nodiscard]] End end_of(const log::LogEnd& end);
 [[nodiscard]] End end_of(const log::Object& object);
@@ -124,6 +126,9 @@ class Primary {
   /// What was committed, or page 1 as it is.
   [[nodiscard]] Captured capture_fence();
   void acknowledge(Txid txid, Epoch epoch);
+  /// The capture is about to be offered to the log as this file.
+  void note_file(Txid txid, const log::Payload& payload);
+  [[nodiscard]] std::optional<Checksum> file_of(Txid txid) const;
   /// 0: none.
   [[nodiscard]] Txid acknowledged() const { return acknowledged_.value_or(Txid()); }
   [[nodiscard]] std::optional<Txid> stored_acknowledged() const { return acknowledged_; }
@@ -140,6 +145,7 @@ class Primary {
   struct Point {
     Txid txid;
     Content content;
+    std::optional<Checksum> file = {};
     bool in_wal = true;  ///< the WAL leads on from here: it was not started anew, nothing is missing
   };
 
@@ -169,6 +175,7 @@ struct FormerPrimary {
   Worth worth = Worth::diverged;
   Position position;
   Epoch epoch;
+  Txid doubtful_to = {};
 };
 
 /// app::replay_replaces(): whether the log behind one TXID, up to the other, brings all of these pages.
@@ -188,7 +195,8 @@ class Replica {
 
   /// Errors: already_exists, gap, deposed, corrupt (the checksum does not come out; nothing was changed).
   [[nodiscard]] Status apply(const log::Object& object, const LogFile& file, bool unchecked);
-  void become(const Content& content, Txid txid, Epoch epoch);
+  void become(const Content& content, Txid txid, Epoch epoch, Txid doubtful_to = {});
+  [[nodiscard]] bool position_is_doubtful() const { return doubtful_to_ > txid_; }
   void sync() { unsynced_.clear(); }
   void power_failure(Scheduler& chance);
 
@@ -203,6 +211,7 @@ class Replica {
   Content content_;
   Txid txid_;
   Epoch epoch_;
+  Txid doubtful_to_;
   std::vector<Past> unsynced_;
 };
 

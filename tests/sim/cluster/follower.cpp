@@ -17,7 +17,7 @@ constexpr int replans_max = 20;
 // Feeder.
 
 replication::FollowWork Feeder::plan(const log::LogView& view) const {
-  return replication::plan_follow(view, replica().txid(), true);
+  return replication::plan_follow(view, replica().txid(), !distrusted_);
 }
 
 Result<bool> Feeder::carry_out(const Context& context, const replication::FollowWork& work) {
@@ -69,6 +69,11 @@ Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
   }
   if (applied.error().code() == ErrorCode::already_exists) return {};
   if (applied.error().code() == ErrorCode::gap) return applied;
+  // Its position was no more than a guess: the next thing to do is to seed it.
+  if (applied.error().code() == ErrorCode::corrupt && replica().position_is_doubtful()) {
+    distrusted_ = true;
+    return applied;
+  }
   return unusable(object, applied.error(), true);
 }
 
@@ -123,6 +128,7 @@ Status Feeder::seed(const Context& context, std::optional<Txid> target) {
     const Txid before = replica().txid();
     process_.work(process_.simulation().schedule.between(0, process_.unit() / 50));
     replica().become(content, reached, epoch);
+    distrusted_ = false;
     ++process_.simulation().statistics.seeds;
     moved(before);
     return {};

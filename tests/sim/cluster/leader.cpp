@@ -94,7 +94,9 @@ bool LeaderSession::capture() {
   const auto captured = primary().capture();
   batcher_.captured(process_.host().boot_time(), captured.has_value());
   if (!captured) return false;
-  outbox_.push_back({captured->position, log::Payload(captured->file.encode(process_.host().wall_time()))});
+  const log::Payload payload(captured->file.encode(process_.host().wall_time()));
+  primary().note_file(captured->position.txid, payload);
+  outbox_.push_back({captured->position, payload});
   process_.change();
   return true;
 }
