@@ -153,6 +153,8 @@ Result<bool> Primary::find_stored(const std::optional<End>& end) {
 }
 
 std::optional<Checksum> Primary::file_of(Txid txid) const {
+  // Capture forgets what lies before.
+  if (acknowledged_ && txid < *acknowledged_) return std::nullopt;
   const auto found = std::ranges::find(points_, txid, &Point::txid);
   return found == points_.end() ? std::nullopt : found->file;
 }
