@@ -20,6 +20,18 @@ TEST(ObjectHeaders, CarryAuthorChecksumAndTime) {
   EXPECT_EQ(object.checksum, Checksum(0xABC));
 }
 
+TEST(ObjectHeaders, SayWhichFileARawObjectIs) {
+  Object object;
+  read_headers(make_headers(test::at_second(5), test::author(7, "a"), Checksum(0xABC), Checksum(0xDEF)),
+               test::at_second(99), object);
+  EXPECT_EQ(object.file_checksum, Checksum(0xDEF));
+  for (const Headers& proves_nothing : {Headers{}, Headers{{"Litecluster-File-Checksum", "1"}}}) {
+    read_headers(proves_nothing, test::at_second(99), object);
+    EXPECT_FALSE(object.file_checksum);
+    EXPECT_EQ(object.defect, "");
+  }
+}
+
 TEST(ObjectHeaders, OfLitestreamAloneGiveNoAuthor) {
   Object object;
   object.author = test::author(1);
