@@ -1,6 +1,7 @@
 #include "daemon/http_endpoint.hpp"
 
 #include <httplib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <thread>
@@ -22,6 +23,11 @@ class Endpoint final : public HttpEndpoint {
     server_.set_read_timeout(5);
     server_.set_write_timeout(5);
     server_.set_payload_max_length(4096);
+    // The library's own choice lets a second process share the port, and each would get some of the requests.
+    server_.set_socket_options([](socket_t socket) {
+      const int yes = 1;
+      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
     server_.Get("/health", [this](const httplib::Request&, httplib::Response& response) {
       const Health health = sources_.status().health;
       response.status = health.level == HealthLevel::critical ? 503 : 200;

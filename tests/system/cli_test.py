@@ -1,17 +1,19 @@
 """What the command line promises: exit statuses (0 fine, 1 failed, 2 usage, 3 not leader / not found / conflict), JSON where
 a script would read, "did you mean" for what is misspelt, a private server when no URL is given, and a manual that is true.
 """
+import http.client
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
 import time
 
-from cluster import NATS_SERVER, NatsServers, Node, PROGRAM, Process, litecluster, scratch, wait_until
+from cluster import NATS_SERVER, NatsServers, Node, PROGRAM, Process, free_port, litecluster, scratch, wait_until
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
@@ -79,6 +81,90 @@ def check_private_server(directory):
         assert not (place / "litecluster-n1.sock").exists()
     finally:
         node.kill()
+
+
+def ask_control_socket(path, request):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(path))
+        client.sendall(request.encode() + b"\n")
+        return json.loads(client.makefile().readline())
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except OSError:  # it does not listen yet
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def check_endpoints(directory):
+    """What a monitor, a hook command and the owner's own program see of a node: HTTP, variables, the control socket."""
+    place = directory / "endpoints"
+    place.mkdir()
+    told, port = place / "told", free_port()
+    told.touch()
+    hook = ["/bin/sh", "-c", f'echo "$LITECLUSTER_HOOK $LITECLUSTER_LEADER$LITECLUSTER_HEALTH" >> {told}']
+    configuration = {"cluster": "ends", "node": "n1", "db": f"{place}/app.db", "lease_ttl": "2s", "heartbeat": "500ms",
+                     "http_listen": f"127.0.0.1:{port}",
+                     "hooks": {name: hook for name in ("on_active", "on_passive", "on_leader_change", "on_health_change")}}
+    file = place / "litecluster.yaml"
+    file.write_text(json.dumps(configuration))  # JSON is YAML
+    node = Process("ends", [PROGRAM, "run", "-c", file], place / "log").start()
+    control = place / "litecluster-n1.sock"
+    try:
+        wait_until(lambda: get(port, "/ready") == (200, "active\n"), 30, "the node is ready")
+        wait_until(lambda: get(port, "/health")[0] == 200, 30, "it is healthy")
+        assert json.loads(get(port, "/status")[1])["node"] == "n1"
+        assert re.search(r"^litecluster_\w+(\{.*\})? \S+$", get(port, "/metrics")[1], re.M)
+        assert get(port, "/stepdown")[0] == 404, "HTTP reads only"
+        wait_until(lambda: {"on_active ", "on_leader_change n1"} <= set(told.read_text().splitlines()), 30, "hooks are told")
+
+        with sqlite3.connect(place / "app.db") as writer:
+            writer.execute("CREATE TABLE t(a)")
+        assert ask_control_socket(control, '{"verb": "sync"}')["ok"]
+        made = ask_control_socket(control, '{"verb": "snapshot"}')
+        assert made["ok"] and int(made["id"], 16) > 0 and made["size"] > 0, made
+        assert "not one of" in ask_control_socket(control, '{"verb": "dance"}')["message"]
+        assert "JSON object" in ask_control_socket(control, "dance")["message"]
+        taken = Process("taken", [PROGRAM, "run", "-c", file, "--node", "n2", "--data-directory", place / "other",
+                                  "--db", place / "other" / "app.db"],
+                        place / "taken.log")
+        (place / "other").mkdir()
+        assert taken.start().child.wait(30) == 2 and str(port) in taken.log.read_text(), "the port of HTTP is taken"
+        assert node.stop() == 0
+        assert get(port, "/ready")[0] == 0
+        assert told.read_text().splitlines().count("on_passive ") >= 1
+    finally:
+        node.stop()
+        node.kill()
+
+
+def check_ltx(directory):
+    """For people the same is printed as for scripts."""
+    place = directory / "ltx"
+    place.mkdir()
+    database, made = place / "app.db", place / "made.ltx"
+    with sqlite3.connect(database) as writer:
+        writer.execute("CREATE TABLE t(a)")
+    litecluster("ltx", "encode", "--checksums", database, "-o", made)
+    described = json.loads(litecluster("ltx", "dump", "--json", "--pages", made).stdout)
+    text = litecluster("ltx", "dump", "--pages", made).stdout
+    assert re.search(r"^kind +snapshot$", text, re.M), text
+    assert re.search(r"^page size +4096$", text, re.M) and re.search(r"^size +\d+ bytes$", text, re.M), text
+    assert len(re.findall(r"^ +\d+ +\d+ +\d+ +block$", text, re.M)) == len(described["pages"]), text
+    total = litecluster("ltx", "checksum", database).stdout.strip()
+    assert json.loads(litecluster("ltx", "checksum", "--json", database).stdout)["checksum"] == total
+    assert re.search(rf"^post-apply checksum +{total}$", text, re.M), (total, text)
+    assert made.name in litecluster("ltx", "verify", made).stdout
+    made.write_bytes(made.read_bytes()[:-9])
+    fails(1, "ltx", "dump", made)
+    fails(2, "ltx", "encode", database, "-o", place / "other.ltx", "--txid", "0", says="hexadecimal")
 
 
 def statuses(url, cluster):
@@ -243,7 +329,7 @@ def main():
     with scratch() as directory:
         for part in (check_usage, check_manual):
             part()
-        for part in (check_private_server, check_cluster, check_preflight, check_standard_streams):
+        for part in (check_private_server, check_endpoints, check_ltx, check_cluster, check_preflight, check_standard_streams):
             begin = time.monotonic()
             part(directory)
             print(f"{part.__name__}: {time.monotonic() - begin:.1f} s", flush=True)

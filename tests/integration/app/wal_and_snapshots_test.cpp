@@ -1,4 +1,5 @@
-// What a program is told of its replicated database: App::wal() and App::snapshots(), with real servers and files.
+// What a program is told of its replicated database: App::wal() and App::snapshots(), with real servers and
+// files.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +21,9 @@ using test::soon;
 
 class DatabaseApp : public test::NatsTest {
  protected:
-  [[nodiscard]] std::filesystem::path database(const std::string& node) const { return directory_ / (node + ".db"); }
+  [[nodiscard]] std::filesystem::path database(const std::string& node) const {
+    return directory_ / (node + ".db");
+  }
 
   [[nodiscard]] AppOptions database_options(const std::string& node) const {
     AppOptions options = test::node_options(this->options(), node, Mode::active_passive);
@@ -32,7 +35,8 @@ class DatabaseApp : public test::NatsTest {
     auto connection = db::Connection::open(database);
     ASSERT_OK(connection);
     connection->set_busy_timeout(10s);
-    ASSERT_OK(connection->execute("CREATE TABLE IF NOT EXISTS entry(text); INSERT INTO entry VALUES('" + text + "')"));
+    ASSERT_OK(connection->execute("CREATE TABLE IF NOT EXISTS entry(text); INSERT INTO entry VALUES('" +
+                                  text + "')"));
   }
 
   static std::string texts(const std::filesystem::path& database) {

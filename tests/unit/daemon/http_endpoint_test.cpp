@@ -50,10 +50,11 @@ class HttpEndpointTest : public ::testing::Test {
     for (int attempt = 0; attempt < 20 && !endpoint_; ++attempt) {
       port_ = TakenPort().port();
       auto started = HttpEndpoint::start("127.0.0.1:" + std::to_string(port_),
-                                         {.status = [this] {
-                                            const std::scoped_lock lock(mutex_);
-                                            return status_;
-                                          },
+                                         {.status =
+                                              [this] {
+                                                const std::scoped_lock lock(mutex_);
+                                                return status_;
+                                              },
                                           .members = [] { return std::vector<Member>(); }});
       if (started) endpoint_ = std::move(*started);
     }
@@ -79,8 +80,9 @@ class HttpEndpointTest : public ::testing::Test {
 };
 
 TEST_F(HttpEndpointTest, IsReadyOnlyWhereTheServiceIs) {
-  for (const auto& [stage, code] : {std::pair("standby", 503), std::pair("promoting", 503), std::pair("active", 200),
-                                    std::pair("demoting", 503), std::pair("working", 200), std::pair("stopped", 503)}) {
+  for (const auto& [stage, code] :
+       {std::pair("standby", 503), std::pair("promoting", 503), std::pair("active", 200),
+        std::pair("demoting", 503), std::pair("working", 200), std::pair("stopped", 503)}) {
     become(stage, HealthLevel::passing);
     const auto answer = get("/ready");
     ASSERT_TRUE(answer) << httplib::to_string(answer.error());
@@ -120,8 +122,15 @@ TEST_F(HttpEndpointTest, TellsStatusAndMetricsAndNothingElse) {
   EXPECT_EQ(nothing->status, 404);
 }
 
+TEST_F(HttpEndpointTest, DoesNotShareItsPortWithAnotherNode) {
+  const auto second = HttpEndpoint::start("127.0.0.1:" + std::to_string(port_), {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::already_exists) << second.error().message();
+}
+
 TEST(HttpEndpoint, RefusesWhatIsNoAddressAndAPortThatIsTaken) {
-  for (const char* wrong : {"9464", ":9464", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"}) {
+  for (const char* wrong :
+       {"9464", ":9464", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"}) {
     const auto started = HttpEndpoint::start(wrong, {});
     ASSERT_FALSE(started) << wrong;
     EXPECT_EQ(started.error().code(), ErrorCode::invalid_argument) << wrong;
