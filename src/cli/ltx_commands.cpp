@@ -18,6 +18,7 @@
 #include "base/file.hpp"
 #include "cli/commands.hpp"
 #include "cli/ltx_bucket.hpp"
+#include "cli/replaced_file.hpp"
 #include "ltx/compactor.hpp"
 #include "ltx/database_builder.hpp"
 #include "ltx/database_file.hpp"
@@ -275,6 +276,8 @@ Result<ltx::DatabaseBuilder> open_builder(const LtxArguments& arguments, const s
 Status apply(const LtxArguments& arguments, bool json) {
   const auto inputs = Inputs::open(arguments);
   if (!inputs) return std::unexpected(inputs.error());
+  ReplacedFile replaced(arguments.database, true);
+  if (auto unused = replaced.require_unused(); !unused) return unused;
   auto builder = open_builder(arguments, inputs->files().front().path);
   if (!builder) return std::unexpected(builder.error());
   for (const auto& [name, path] : inputs->files()) {
@@ -284,6 +287,7 @@ Status apply(const LtxArguments& arguments, bool json) {
   }
   const auto checksum = builder->checksum();
   if (!checksum) return std::unexpected(checksum.error());
+  if (auto locked = replaced.lock(); !locked) return locked;
   if (auto committed = builder->commit(); !committed) return committed;
   const auto txid = builder->txid();
   const std::string txid_text = txid ? to_string(*txid) : "";

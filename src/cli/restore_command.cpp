@@ -11,6 +11,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/log_session.hpp"
+#include "cli/replaced_file.hpp"
 #include "daemon/signal_context.hpp"
 #include "db/integrity.hpp"
 #include "log/restore.hpp"
@@ -114,6 +115,8 @@ Status restore(const CommandLine& line, const Arguments& arguments) {
   }
   if (arguments.output.empty())
     return failure(ErrorCode::invalid_argument, "restore", "", "-o FILE is needed");
+  ReplacedFile replaced(arguments.output, arguments.force);
+  if (auto free = replaced.require_unused(); !free) return free;
   ProgressBar bar;
   const auto report =
       log::restore(context, *opened->bucket,
@@ -121,10 +124,11 @@ Status restore(const CommandLine& line, const Arguments& arguments) {
                     .target = *target,
                     .overwrite = arguments.force,
                     .on_progress = [&bar](const log::RestoreProgress& progress) { bar.show(progress); },
-                    .check =
-                        [&](const std::filesystem::path& file) {
-                          return db::check_integrity(file, check_of(arguments.integrity));
-                        }});
+                    .check = [&](const std::filesystem::path& file) -> Status {
+                      if (auto sound = db::check_integrity(file, check_of(arguments.integrity)); !sound)
+                        return sound;
+                      return replaced.lock();
+                    }});
   if (!report) return std::unexpected(report.error());
   if (line.common.json) {
     fmt::print("{}\n", nlohmann::json{{"output", arguments.output},

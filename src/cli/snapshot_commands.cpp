@@ -10,6 +10,7 @@
 #include "base/random.hpp"
 #include "cli/commands.hpp"
 #include "cli/log_session.hpp"
+#include "cli/replaced_file.hpp"
 #include "daemon/signal_context.hpp"
 #include "log/maintenance.hpp"
 #include "log/restore.hpp"
@@ -101,12 +102,15 @@ Status restore(const CommandLine& line, const Arguments& arguments) {
   const Context context = daemon::context_until_signal();
   const auto opened = open_log(context, arguments.connection);
   if (!opened) return std::unexpected(opened.error());
-  const auto report = log::restore(context, *opened->bucket,
-                                   {.output = arguments.output,
-                                    .target = log::RestoreTarget::at(*txid),
-                                    .overwrite = arguments.force,
-                                    .on_progress = {},
-                                    .check = {}});
+  ReplacedFile replaced(arguments.output, arguments.force);
+  if (auto free = replaced.require_unused(); !free) return free;
+  const auto report =
+      log::restore(context, *opened->bucket,
+                   {.output = arguments.output,
+                    .target = log::RestoreTarget::at(*txid),
+                    .overwrite = arguments.force,
+                    .on_progress = {},
+                    .check = [&](const std::filesystem::path& /*file*/) { return replaced.lock(); }});
   if (!report) return std::unexpected(report.error());
   if (line.common.json) {
     fmt::print("{}\n",
