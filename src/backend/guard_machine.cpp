@@ -96,6 +96,7 @@ GuardMachine::Actions GuardMachine::stop_requested(int signal, const GuardView& 
   begin(view);
   if (!stopping_) {
     stopping_ = true;
+    stop_requested_at_ = view.now;
     kill_at_ = view.now + config_.stop_timeout;
     if (agent_ == Agent::running) {
       add(GuardAct::signal_agent, signal);
@@ -103,7 +104,7 @@ GuardMachine::Actions GuardMachine::stop_requested(int signal, const GuardView& 
       restart_at_.reset();
       exit_status_ = exit_status_.value_or(0);
     }
-  } else {
+  } else if (view.now - stop_requested_at_ > config_.same_request) {
     kill_at_ = view.now;
   }
   return finish(view);

@@ -11,7 +11,8 @@
 //     disarmed, this is repeated: one that was stopped in the middle of a step may finish that step now.
 //  3. The agent's heartbeat stands still for longer than allowed: kill the agent; rule 1 follows.
 //  4. TERM or INT: pass it to the agent and wait for its end; kill all when that takes too long or at the
-//     second signal.
+//     second signal. One that comes right behind the first is no second: timeout(1) signals the process and
+//     then its group.
 //
 // Not thread-safe.
 #pragma once
@@ -32,6 +33,8 @@ struct GuardConfig {
   base::Duration agent_silence_max = base::Duration::zero();
   /// From the first TERM until everything is killed.
   base::Duration stop_timeout = std::chrono::seconds(60);
+  /// Signals that come within this time after the first are the same request.
+  base::Duration same_request = std::chrono::milliseconds(500);
   base::Duration restart_delay = std::chrono::milliseconds(200);  ///< from the second restart in a row on
   base::Duration restart_delay_max = std::chrono::seconds(10);
   /// An agent whose heartbeat was still seen so long after its start was well: its successor starts at once.
@@ -104,6 +107,7 @@ class GuardMachine {
   bool backend_ = false;
   bool armed_ = false;
   bool stopping_ = false;
+  base::BootTime stop_requested_at_{};
   std::optional<base::BootTime> kill_at_;
   std::optional<base::BootTime> fence_again_at_;
   std::optional<base::BootTime> restart_at_;

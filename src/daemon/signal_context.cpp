@@ -3,10 +3,20 @@
 #include <unistd.h>
 #include <csignal>
 
+#include <chrono>
+#include <optional>
 #include <thread>
-#include <utility>
+
+#include "base/clock.hpp"
 
 namespace litecluster::daemon {
+
+namespace {
+
+// timeout(1) signals a process and then its group: what comes right behind the first is the same request.
+constexpr base::Duration same_request = std::chrono::milliseconds(500);
+
+}  // namespace
 
 Context context_until_signal() {
   sigset_t signals;
@@ -19,13 +29,16 @@ Context context_until_signal() {
   std::thread([signals, context] {
     // Ctrl-C and `kill -- -GROUP` reach an agent directly, and once more through its guard: that is one
     // request. The second request is the second signal of the parent's, or the second of anybody else's.
-    bool asked_by_parent = false;
-    bool asked_by_others = false;
+    std::optional<base::BootTime> asked_by_parent;
+    std::optional<base::BootTime> asked_by_others;
     while (true) {
       siginfo_t received{};
       if (::sigwaitinfo(&signals, &received) < 0) continue;
       const bool parent = received.si_code == SI_USER && received.si_pid == ::getppid();
-      if (std::exchange(parent ? asked_by_parent : asked_by_others, true)) ::_exit(128 + received.si_signo);
+      std::optional<base::BootTime>& asked = parent ? asked_by_parent : asked_by_others;
+      const base::BootTime now = base::system_clock().boot_time();
+      if (asked && now - *asked > same_request) ::_exit(128 + received.si_signo);
+      if (!asked) asked = now;
       context.cancel();
     }
   }).detach();

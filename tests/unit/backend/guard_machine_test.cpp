@@ -154,7 +154,16 @@ TEST_F(GuardMachineTest, PassesTermToTheAgentAndKillsAllWhenItTakesTooLong) {
 TEST_F(GuardMachineTest, KillsAllAtTheSecondSignal) {
   lead();
   take(machine_.stop_requested(SIGINT, view(2s)));
-  take(machine_.stop_requested(SIGINT, view(2'100ms)));
+  take(machine_.stop_requested(SIGINT, view(3s)));
+  EXPECT_EQ(number(GuardAct::signal_agent), SIGKILL);
+}
+
+TEST_F(GuardMachineTest, TakesASignalRightBehindTheFirstForTheSameRequest) {
+  lead();
+  take(machine_.stop_requested(SIGTERM, view(2s)));
+  take(machine_.stop_requested(SIGTERM, view(2'001ms)));
+  EXPECT_EQ(count(GuardAct::signal_agent), 0);
+  take(machine_.stop_requested(SIGTERM, view(2'501ms)));
   EXPECT_EQ(number(GuardAct::signal_agent), SIGKILL);
 }
 
