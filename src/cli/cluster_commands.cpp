@@ -1,5 +1,5 @@
-// Commands that talk to a cluster: status, members, stepdown. With --socket, status and stepdown ask the node
-// of this machine that has that control socket, and need no NATS.
+// Commands that talk to a cluster: status, members, stepdown, sync. With --socket, all but members ask the
+// node of this machine that has that control socket, and need no NATS.
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,6 +48,12 @@ class Cluster {
     if (!connection) return std::unexpected(connection.error());
     const std::string bucket = membership::coordination_bucket(config->app.cluster).bucket;
     auto opened = nats::KeyValue::open(context, nats::JetStream(*connection), bucket);
+    if (!opened && opened.error().code() == ErrorCode::not_found) {
+      return failure(ErrorCode::not_found, "find cluster", config->app.cluster,
+                     "no node of it has run yet on these NATS servers; is the name right, and --nats? A node "
+                     "is started with: litecluster run --cluster " +
+                         config->app.cluster + " --node NAME ...");
+    }
     if (!opened) return std::unexpected(opened.error());
     return Cluster(config->app.cluster, std::move(*connection), std::move(*opened));
   }
@@ -70,6 +76,11 @@ class Cluster {
   [[nodiscard]] Result<json> ask(const Context& context, const std::string& node, const json& request) const {
     const std::string subject = name_ + ".ctl." + node + "." + request.value("verb", "");
     const auto answer = connection_->request(context, subject, base::as_bytes(request.dump()));
+    if (!answer && answer.error().code() == ErrorCode::unavailable) {
+      return failure(
+          ErrorCode::unavailable, "ask node", node,
+          "it does not answer: it has ended or cannot reach NATS (" + answer.error().reason() + ")");
+    }
     if (!answer) return std::unexpected(answer.error());
     json parsed = json::parse(answer->text(), nullptr, false);
     if (!parsed.is_object()) return failure(ErrorCode::corrupt, "ask", node, "the answer is no JSON object");
@@ -267,6 +278,32 @@ Status step_down(const CommandLine& line, const Arguments& arguments) {
   return tell_outcome(line, *answer, leader->node, leader->epoch.value());
 }
 
+// The leader's node and its answer.
+Result<json> ask_leader(const Context& context, const Arguments& arguments, const json& request) {
+  if (!arguments.socket.empty()) return ask_socket(context, arguments.socket, request);
+  const auto cluster = Cluster::open(context, arguments);
+  if (!cluster) return std::unexpected(cluster.error());
+  const auto leader = cluster->leader(context);
+  if (!leader) return std::unexpected(leader.error());
+  if (leader->state != election::LeaseState::held) {
+    return failure(ErrorCode::not_leader, "ask the leader", "", "nobody leads at the moment");
+  }
+  return cluster->ask(context, leader->node, request);
+}
+
+Status sync(const CommandLine& line, const Arguments& arguments) {
+  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
+  const auto answer = ask_leader(context, arguments, {{"verb", "sync"}});
+  if (!answer) return std::unexpected(answer.error());
+  if (!answer->value("ok", false)) {
+    const std::string code = text_or(*answer, "code", "");
+    return failure(code == to_string(ErrorCode::not_leader) ? ErrorCode::not_leader : ErrorCode::unavailable,
+                   "wait for the log", "", text_or(*answer, "message", "refused"));
+  }
+  if (line.common.json) fmt::print("{}\n", json{{"ok", true}}.dump());
+  return {};
+}
+
 bool concerns_connection(std::string_view key) {
   return key == "cluster" || key.starts_with("nats.");
 }
@@ -299,6 +336,16 @@ void add_cluster_commands(CommandLine& line) {
                    "ask the node with this control socket, without NATS; it has to lead");
   down->callback([&line, arguments] {
     if (const auto done = step_down(line, *arguments); !done) report(line, done.error());
+  });
+
+  CLI::App* wait = line.program.add_subcommand(
+      "sync", "Wait until everything that the leader has committed by now is in the log");
+  add_config_flags(*wait, arguments->flags, "Connection", concerns_connection);
+  wait->add_flag("--json", line.common.json, "print JSON");
+  wait->add_option("--socket", arguments->socket,
+                   "ask the node with this control socket, without NATS; it has to lead");
+  wait->callback([&line, arguments] {
+    if (const auto done = sync(line, *arguments); !done) report(line, done.error());
   });
 }
 

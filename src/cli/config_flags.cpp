@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
 #include "base/bytes.hpp"
 #include "base/file.hpp"
@@ -93,9 +92,7 @@ Result<daemon::Config> resolve_config(const ConfigFlags& flags) {
   }
   std::vector<std::string> environment;
   for (char** variable = environ; *variable != nullptr; ++variable) environment.emplace_back(*variable);
-  for (const std::string& warning : daemon::misspelt_variables(environment)) {
-    std::fprintf(stderr, "litecluster: %s\n", warning.c_str());
-  }
+  if (auto known = daemon::check_variables(environment); !known) return std::unexpected(known.error());
   return config;
 }
 

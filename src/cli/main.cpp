@@ -27,7 +27,10 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version end the parse this way
-    return program.exit(success);
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (!litecluster::cli::begins_with_unknown_command(program, arguments)) return program.exit(success);
+    litecluster::cli::suggest(program, arguments);
+    return static_cast<int>(ExitStatus::usage);
   } catch (const CLI::ParseError& error) {
     program.exit(error);
     litecluster::cli::suggest(program, std::vector<std::string>(argv + 1, argv + argc));

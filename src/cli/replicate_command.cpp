@@ -88,6 +88,7 @@ class Replication {
       const auto session = take_over();
       if (!session) {
         if (context_.done()) return {};
+        if (!attached_ && is_attached_elsewhere(session.error())) return published_already();
         if (!passes(session.error())) return std::unexpected(session.error());
         problems_.observe(session.error());
         context_.wait_for(backoff.next(base::random_u64()));
@@ -123,6 +124,18 @@ class Replication {
     return replication::may_pass(error) || (attached_ && absent);
   }
 
+  // Another process holds the state directory; SQLite's own locks are told with the database's path.
+  bool is_attached_elsewhere(const Error& error) const {
+    return error.code() == ErrorCode::busy &&
+           error.subject() == replication::state_directory(config_.app.sqlite->path).string();
+  }
+
+  Status published_already() const {
+    return failure(ErrorCode::conflict, "publish", config_.app.sqlite->path.string(),
+                   "another litecluster process on this machine (replicate, or run) publishes this database; "
+                   "stop it first");
+  }
+
   // Until the session cannot go on; an error when no other can either.
   Status watch(replication::LeaderSession& session) {
     const Context ended = context_.with_cancel();
@@ -150,8 +163,19 @@ class Replication {
   ProblemLog problems_{"publishing"};
 };
 
+Status bucket_is_gone(const daemon::Config& config) {
+  return failure(ErrorCode::not_found, "publish", config.app.sqlite->path.string(),
+                 "it was published before, but the bucket " + config.app.sqlite->bucket +
+                     " does not exist on these NATS servers: restore its stream, or, to begin a new log, "
+                     "remove " +
+                     replication::state_directory(config.app.sqlite->path).string());
+}
+
 Status publish(const Context& context, const daemon::Config& config, const Arguments& arguments) {
-  const auto opened = open_patiently(context, config, !was_published(*config.app.sqlite));
+  const bool published = was_published(*config.app.sqlite);
+  const auto opened = open_patiently(context, config, !published);
+  if (context.done()) return {};
+  if (!opened && published && opened.error().code() == ErrorCode::not_found) return bucket_is_gone(config);
   if (!opened) return std::unexpected(opened.error());
   return Replication(context, config, arguments, *opened->bucket).run();
 }

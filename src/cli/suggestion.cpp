@@ -36,25 +36,40 @@ const CLI::App* find_command(const CLI::App& command, const std::string& name) {
 
 }  // namespace
 
+bool begins_with_unknown_command(const CLI::App& program, const std::vector<std::string>& arguments) {
+  const CLI::App* command = &program;
+  for (const std::string& argument : arguments) {
+    if (argument.starts_with("-") || command_names(*command).empty()) return false;
+    command = find_command(*command, argument);
+    if (command == nullptr) return true;
+  }
+  return false;
+}
+
 void suggest(const CLI::App& program, const std::vector<std::string>& arguments) {
   if (arguments.empty()) std::fputs(program.help().c_str(), stderr);
   const CLI::App* command = &program;
+  bool behind_flag = false;  // a word there may be the flag's value
   for (const std::string& argument : arguments) {
     if (argument == "--") return;
     if (argument.starts_with("--")) {
       const std::string name = argument.substr(0, argument.find('='));
       const auto known = flag_names(*command);
+      behind_flag = true;
       if (std::ranges::find(known, name) != known.end()) continue;
       std::fprintf(stderr, "%s is not known; did you mean %s?\n", name.c_str(),
                    daemon::nearest_name(name, known).c_str());
       return;
     }
-    if (argument.starts_with("-")) continue;
+    if (argument.starts_with("-")) {
+      behind_flag = true;
+      continue;
+    }
     if (const CLI::App* child = find_command(*command, argument)) {
       command = child;
-    } else if (command == &program && !argument.starts_with("-")) {
+    } else if (const auto known = command_names(*command); !known.empty() && !behind_flag) {
       std::fprintf(stderr, "%s is no command; did you mean %s?\n", argument.c_str(),
-                   daemon::nearest_name(argument, command_names(program)).c_str());
+                   daemon::nearest_name(argument, known).c_str());
       return;
     }
   }

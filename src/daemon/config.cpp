@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <set>
 #include <utility>
@@ -35,6 +36,27 @@ bool is_section(std::string_view name) {
   const auto& keys = config_keys();
   return std::any_of(keys.begin(), keys.end(),
                      [&](const ConfigKey& key) { return key.name.starts_with(prefix); });
+}
+
+constexpr std::string_view variable_prefix = "LITECLUSTER_";
+
+// Not of the configuration, and close to something that is: of hooks, and where nats-server lies.
+constexpr std::array<std::string_view, 2> variables_of_others{"LITECLUSTER_PARTITIONS",
+                                                              "LITECLUSTER_NATS_SERVER"};
+
+// The variable of a key that `name` stands for in all likelihood; empty: none.
+std::string variable_meant(std::string_view name, const std::vector<std::string>& known) {
+  const std::string_view own = name.substr(variable_prefix.size());
+  // As with the flags --db and --nats.
+  if (own == "DB" || own == "SQLITE") return "LITECLUSTER_SQLITE_PATH";
+  if (own == "NATS") return "LITECLUSTER_NATS_URLS";
+  for (const std::string& variable : known) {
+    if (variable.ends_with("_" + std::string(own))) return variable;
+  }
+  constexpr std::size_t edits_max = 3;
+  const std::string nearest = nearest_name(std::string(name), known);
+  // Of a short name, few letters may differ: else it is another word.
+  return edits_between(name, nearest) <= std::min(edits_max, (own.size() + 1) / 2) ? nearest : std::string();
 }
 
 std::unexpected<Error> unknown_key(const std::string& name, const std::string& source) {
@@ -185,20 +207,21 @@ Status read_yaml(Config& config, const std::string& text, const std::string& fil
   }
 }
 
-std::vector<std::string> misspelt_variables(const std::vector<std::string>& environment) {
-  constexpr std::size_t edits_max = 3;
-  const std::string prefix = "LITECLUSTER_";
+Status check_variables(const std::vector<std::string>& environment) {
   std::vector<std::string> known;
   for (const ConfigKey& key : config_keys()) known.push_back(key.environment_variable());
-  std::vector<std::string> warnings;
   for (const std::string& entry : environment) {
     const std::string name = entry.substr(0, entry.find('='));
-    if (!name.starts_with(prefix) || std::ranges::find(known, name) != known.end()) continue;
-    const std::string nearest = nearest_name(name, known);
-    if (edits_between(name, nearest) > edits_max) continue;
-    warnings.push_back("the variable " + name + " is ignored; did you mean " + nearest + "?");
+    if (!name.starts_with(variable_prefix) || std::ranges::find(known, name) != known.end() ||
+        std::ranges::find(variables_of_others, name) != variables_of_others.end()) {
+      continue;
+    }
+    const std::string meant = variable_meant(name, known);
+    if (meant.empty()) continue;
+    return failure(ErrorCode::invalid_argument, "read configuration", "environment",
+                   "unknown variable '" + name + "'; did you mean '" + meant + "'?");
   }
-  return warnings;
+  return {};
 }
 
 Status validate(const Config& config) {

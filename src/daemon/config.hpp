@@ -64,9 +64,10 @@ struct ConfigKey {
 /// Reads YAML text. `db:` is an alias of `sqlite:`, and either may be just a path.
 [[nodiscard]] Status read_yaml(Config& config, const std::string& text, const std::string& file_name);
 
-/// What to warn of in an environment ("NAME=value"): variables that are no key but look like a misspelt one.
-/// Other LITECLUSTER_* variables are left to whoever uses them.
-[[nodiscard]] std::vector<std::string> misspelt_variables(const std::vector<std::string>& environment);
+/// Refuses (invalid_argument) an environment ("NAME=value") with a LITECLUSTER_* variable that looks as if a
+/// key was meant: misspelt by a few letters, or without its section. Others are left to whoever uses them:
+/// hooks and tests do, and Kubernetes sets some for a service of this name.
+[[nodiscard]] Status check_variables(const std::vector<std::string>& environment);
 
 /// Checks what only the whole can tell: names, durations against each other, what belongs together.
 [[nodiscard]] Status validate(const Config& config);

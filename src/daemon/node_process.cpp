@@ -165,6 +165,13 @@ std::filesystem::path control_socket_path(const Config& config) {
 }
 
 int run_node_process(const Config& config) {
+  std::error_code ignored;
+  const std::filesystem::path directory = data_directory(config);
+  if (!std::filesystem::is_directory(directory, ignored)) {
+    tell(Error(ErrorCode::invalid_argument, "start the node", directory.string(),
+               "there is no such directory; make it, or correct sqlite.path or data_directory"));
+    return 2;
+  }
   backend::GuardOptions options;
   if (config.app.vip) {
     const auto address = vip::parse_address(config.app.vip->address);

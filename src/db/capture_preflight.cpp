@@ -107,10 +107,11 @@ Status check_content(const std::filesystem::path& path, bool switch_to_wal,
   if (!mode) return explain(mode.error(), path);
   if (*mode == "wal") return {};
   if (!switch_to_wal) {
-    return refuse(ErrorCode::failed_precondition, path,
-                  fmt::format("its journal mode is '{}'; run PRAGMA journal_mode = WAL on it once, or allow "
-                              "us to do so",
-                              mode->value_or("?")));
+    return refuse(
+        ErrorCode::failed_precondition, path,
+        fmt::format("its journal mode is '{}', and WAL is needed: run PRAGMA journal_mode = WAL on it "
+                    "once, or let us do so (replicate --switch-to-wal; run does it by itself)",
+                    mode->value_or("?")));
   }
   mode = connection->query_text("PRAGMA journal_mode = WAL");
   if (!mode) return explain(mode.error(), path);

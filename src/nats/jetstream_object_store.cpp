@@ -280,7 +280,7 @@ Result<std::unique_ptr<ObjectStore>> open_object_store(const Context& context, J
     if (info.error().code() == ErrorCode::not_found) {
       return failure(
           ErrorCode::not_found, "open object store", std::string(bucket),
-          "the bucket does not exist; create it first (nats object add, or let this program do it)");
+          "the bucket does not exist: nothing was published under this name on these NATS servers");
     }
     return std::unexpected(info.error().within("open object store", std::string(bucket)));
   }
