@@ -170,7 +170,8 @@ class Replica {
   [[nodiscard]] Status adopt(const ReplicaPosition& position, Txid doubtful_to = Txid(0));
   /// The position was found by the content's checksum alone, as after a power failure. Others have the same
   /// one now and then (ltx/checksum.hpp), so what does not fit says nothing about the log. Ends with a seed,
-  /// or when the last of the positions is passed that it could be.
+  /// or when the last of the positions is passed that it could be: what was applied by then has replaced
+  /// whatever differed. hand_over() refuses it.
   [[nodiscard]] bool position_is_doubtful() const;
   /// Begins a quarantine that only seed() ends, since no checksum says what the content is.
   void distrust(const std::string& reason);

@@ -30,6 +30,10 @@ Result<Handover> Replica::Implementation::hand_over(bool full_scan, std::chrono:
         ErrorCode::failed_precondition, "hand over replica", options_.path.string(),
         state_ == ReplicaState::empty ? "it is empty" : "it is quarantined: " + quarantine_reason_);
   }
+  if (position_is_doubtful()) {
+    return failure(ErrorCode::failed_precondition, "hand over replica", options_.path.string(),
+                   "its position is no more than a guess");
+  }
   if (full_scan) {
     if (auto verified = verify(); !verified) return std::unexpected(verified.error());
   }

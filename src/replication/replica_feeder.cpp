@@ -94,7 +94,12 @@ bool ReplicaFeeder::recovered_by_itself() {
 
 Result<Advance> ReplicaFeeder::carry_out(const Context& context, const FollowWork& work) {
   if (recovered_by_itself()) return Advance::progress;
-  if (std::holds_alternative<UpToDate>(work)) return Advance::up_to_date;
+  if (std::holds_alternative<UpToDate>(work)) {
+    if (!replica_.position_is_doubtful()) return Advance::up_to_date;
+    // The log has lost what would replace the pages in question.
+    replica_.distrust("the log ends before the last position that it could be at");
+    return Advance::progress;
+  }
   if (const auto* stuck = std::get_if<Stuck>(&work)) return std::unexpected(stuck->reason);
   if (const auto* again = std::get_if<Reseed>(&work)) {
     base::log_info("seeding the replica", {{"reason", again->reason}});

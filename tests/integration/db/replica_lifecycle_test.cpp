@@ -271,6 +271,8 @@ TEST_F(ReplicaLifecycle, SaysWhenItsPositionIsNoMoreThanAGuess) {
   }
   Replica replica = open_replica(path);
   EXPECT_TRUE(replica.position_is_doubtful()) << "a restart made it certain";
+  EXPECT_EQ(replica.hand_over(false, std::chrono::milliseconds(0)).error().code(),
+            ErrorCode::failed_precondition);
   EXPECT_EQ(apply(replica, changes[1]).error().code(), ErrorCode::corrupt);
   replica.distrust("it does not fit");
   EXPECT_EQ(replica.verify().error().code(), ErrorCode::corrupt) << "by a checksum that proves nothing";

@@ -230,6 +230,9 @@ Status Agent::fence_in_place(const Context& context, std::optional<log::LogView>
 
 Status Agent::seal_replica() {
   if (in_place_ || !feeder_) return {};
+  if (disk().replica.position_is_doubtful()) {
+    return failure(ErrorCode::failed_precondition, "hand over replica", {}, "its position is a guess");
+  }
   disk_work();
   disk().replica.sync();
   handed_over_ = true;

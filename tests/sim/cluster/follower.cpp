@@ -21,7 +21,11 @@ replication::FollowWork Feeder::plan(const log::LogView& view) const {
 }
 
 Result<bool> Feeder::carry_out(const Context& context, const replication::FollowWork& work) {
-  if (std::holds_alternative<replication::UpToDate>(work)) return false;
+  if (std::holds_alternative<replication::UpToDate>(work)) {
+    if (!replica().position_is_doubtful()) return false;
+    distrusted_ = true;
+    return true;
+  }
   if (const auto* stuck = std::get_if<replication::Stuck>(&work)) return std::unexpected(stuck->reason);
   Status done;
   if (const auto* apply = std::get_if<replication::ApplyObjects>(&work)) {
