@@ -45,7 +45,6 @@ void check_answers(std::string_view text) {
   static_cast<void>(parse_subject_page(text));
   static_cast<void>(parse_account_info(text));
   static_cast<void>(parse_purged(text));
-  static_cast<void>(parse_stream_names(text));
   static_cast<void>(parse_stored_message(text));
   static_cast<void>(parse_consumer_info(text));
   static_cast<void>(merge_stream_config(text, StreamConfig{}));

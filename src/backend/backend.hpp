@@ -60,6 +60,4 @@ struct SystemdBackendOptions {
 /// Kills the unit from the guard.
 [[nodiscard]] std::shared_ptr<Fence> make_systemd_fence(const std::string& unit);
 
-[[nodiscard]] std::unique_ptr<Backend> make_no_backend();
-
 }  // namespace litecluster::backend

@@ -308,24 +308,12 @@ class ProcessBackend final : public Backend {
   std::jthread prober_;
 };
 
-class NoBackend final : public Backend {
- public:
-  void on_failure(std::function<void(const Error&)> /*callback*/) override {}
-  Status start(const Context& /*context*/) override { return {}; }
-  Status stop(const Context& /*context*/) override { return {}; }
-  [[nodiscard]] Status health() const override { return {}; }
-};
-
 }  // namespace
 
 Result<std::unique_ptr<Backend>> make_process_backend(ProcessHost& host, ProcessBackendOptions options) {
   if (auto encoded = encode_process_spec(options.process); !encoded) return std::unexpected(encoded.error());
   options.supervisor.has_probe = !std::holds_alternative<ExitProbe>(options.probe);
   return std::make_unique<ProcessBackend>(host, std::move(options));
-}
-
-std::unique_ptr<Backend> make_no_backend() {
-  return std::make_unique<NoBackend>();
 }
 
 }  // namespace litecluster::backend

@@ -166,7 +166,6 @@ class Elector {
 
   [[nodiscard]] bool leads(base::BootTime now) const { return term_ == Term::leading && now < deadline_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
-  [[nodiscard]] base::BootTime deadline() const { return deadline_; }
   /// Has to call release() before this node can bid again.
   [[nodiscard]] bool owes_demotion() const { return term_ == Term::lost; }
 

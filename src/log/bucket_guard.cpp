@@ -32,17 +32,6 @@ std::optional<BucketState> parse_bucket_state(std::string_view text) {
   return BucketState{*created, *last};
 }
 
-std::string_view to_string(BucketVerdict verdict) {
-  switch (verdict) {
-    case BucketVerdict::fine: return "fine";
-    case BucketVerdict::absent: return "absent";
-    case BucketVerdict::vanished: return "vanished";
-    case BucketVerdict::recreated: return "recreated";
-    case BucketVerdict::went_back: return "went back";
-  }
-  return "unknown";
-}
-
 BucketVerdict BucketGuard::observe(std::optional<BucketState> now) {
   const bool alarmed = verdict_ != BucketVerdict::fine && verdict_ != BucketVerdict::absent;
   if (alarmed) return verdict_;

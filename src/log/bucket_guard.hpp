@@ -37,8 +37,6 @@ enum class BucketVerdict {
   went_back,  ///< alarm: messages at the end are lost
 };
 
-[[nodiscard]] std::string_view to_string(BucketVerdict verdict);
-
 /// Pure; not thread-safe. An alarm stays until accept().
 class BucketGuard {
  public:

@@ -55,7 +55,6 @@ class CompactionSchedule {
   [[nodiscard]] std::optional<CompactionJob> next(const LogView& view, base::WallTime now) const;
   /// The next time at which something may become due.
   [[nodiscard]] base::WallTime next_time(base::WallTime now) const;
-  [[nodiscard]] const CompactionOptions& options() const { return options_; }
 
  private:
   explicit CompactionSchedule(CompactionOptions options) : options_(std::move(options)) {}

@@ -48,12 +48,6 @@ Result<base::FileDescriptor> open_spool_file(const std::filesystem::path& direct
   return opened;
 }
 
-Payload Payload::view(base::ByteView bytes) {
-  Payload payload;
-  payload.memory_ = bytes;
-  return payload;
-}
-
 Payload Payload::of_file(base::FileDescriptor file, std::uint64_t size, std::filesystem::path name) {
   Payload payload;
   payload.file_ = std::make_shared<const File>(std::move(file), size, std::move(name));

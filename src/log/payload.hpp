@@ -28,8 +28,6 @@ class Payload {
   Payload() = default;
   Payload(base::Bytes bytes)  // NOLINT(google-explicit-constructor)
       : bytes_(std::make_shared<const base::Bytes>(std::move(bytes))), memory_(*bytes_) {}
-  /// The caller's bytes, which outlive all copies.
-  [[nodiscard]] static Payload view(base::ByteView bytes);
   /// What `producer` writes, into a spool file.
   [[nodiscard]] static Result<Payload> spooled(const std::filesystem::path& directory,
                                                const ByteProducer& producer);

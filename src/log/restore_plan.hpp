@@ -40,7 +40,6 @@ struct RestorePlan {
 
   /// The state that comes out. The plan is not empty.
   [[nodiscard]] Txid txid() const { return objects.back().name.max; }
-  [[nodiscard]] base::WallTime created_at() const { return objects.back().created_at; }
   [[nodiscard]] std::optional<Checksum> checksum() const { return objects.back().checksum; }
   /// Bytes of all LTX files together.
   [[nodiscard]] std::uint64_t size() const;

@@ -233,10 +233,6 @@ std::uint64_t crc64(base::ByteView bytes, std::uint64_t previous) {
   return crc64_clmul(bytes, previous);
 }
 
-bool crc64_is_accelerated() {
-  return acceleration() != Acceleration::none;
-}
-
 #else
 
 std::uint64_t crc64_clmul(base::ByteView bytes, std::uint64_t previous) {
@@ -244,9 +240,6 @@ std::uint64_t crc64_clmul(base::ByteView bytes, std::uint64_t previous) {
 }
 std::uint64_t crc64(base::ByteView bytes, std::uint64_t previous) {
   return crc64_portable(bytes, previous);
-}
-bool crc64_is_accelerated() {
-  return false;
 }
 
 #endif

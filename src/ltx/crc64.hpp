@@ -19,7 +19,4 @@ namespace litecluster::ltx {
 /// the tables on a processor without it.
 [[nodiscard]] std::uint64_t crc64_clmul(base::ByteView bytes, std::uint64_t previous = 0);
 
-/// True when crc64() runs on carry-less multiplication here.
-[[nodiscard]] bool crc64_is_accelerated();
-
 }  // namespace litecluster::ltx

@@ -51,8 +51,6 @@ class Decoder {
   [[nodiscard]] const Header& header() const { return info_.header; }
   /// Complete once next_page() returned nothing.
   [[nodiscard]] const FileInfo& info() const { return info_; }
-  /// Bytes consumed so far.
-  [[nodiscard]] std::uint64_t offset() const { return offset_; }
 
  private:
   enum class State { start, pages, finished, failed };

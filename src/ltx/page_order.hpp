@@ -22,8 +22,6 @@ class PageOrder {
   /// What is missing when no page follows any more, if anything.
   [[nodiscard]] std::optional<std::string> finish() const;
 
-  [[nodiscard]] PageNo last() const { return last_; }
-
  private:
   /// The page that a snapshot continues with after the last one.
   [[nodiscard]] PageNo expected() const;

@@ -22,14 +22,6 @@ bool HealthBoard::report(std::string_view name, HealthResult result) {
   return true;
 }
 
-void HealthBoard::withdraw(std::string_view name) {
-  const auto found = checks_.find(name);
-  if (found == checks_.end()) return;
-  changed_ = changed_ || found->second.level != HealthLevel::passing;
-  checks_.erase(found);
-  summarise();
-}
-
 void HealthBoard::summarise() {
   health_ = {};
   for (const auto& [name, result] : checks_) {

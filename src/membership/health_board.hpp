@@ -18,8 +18,6 @@ class HealthBoard {
  public:
   /// Records what a check found; a new name adds a check, within health_checks_max (false beyond).
   bool report(std::string_view name, HealthResult result);
-  /// Takes a check off the list.
-  void withdraw(std::string_view name);
 
   [[nodiscard]] const Health& health() const { return health_; }
   /// Whether take_change() would return something.

@@ -118,13 +118,6 @@ class Service::Impl {
     if (!added) base::log_warning("too many health checks", {{"name", name}});
     if (changed) loop_->post([this] { health_changed(); });
   }
-  void withdraw(const std::string& name) {
-    {
-      const MutexLock lock(mutex_);
-      board_.withdraw(name);
-    }
-    loop_->post([this] { health_changed(); });
-  }
 
   /// Changes what the record says.
   void describe(std::move_only_function<void(Record&)> change, bool urgent) {
@@ -148,18 +141,6 @@ class Service::Impl {
           record.member.position = position_;
         },
         false);
-  }
-
-  Status set_labels(std::map<std::string, std::string> labels) {
-    Record sample;
-    sample.member.id.node = options_.node;
-    sample.member.addresses = options_.addresses;
-    sample.member.labels = labels;
-    if (const auto text = encode(sample); !text) return std::unexpected(text.error());
-    describe(
-        [labels = std::move(labels)](Record& record) mutable { record.member.labels = std::move(labels); },
-        true);
-    return {};
   }
 
   // The loop only.
@@ -192,7 +173,6 @@ class Service::Impl {
 
   [[nodiscard]] const std::shared_ptr<Loop>& loop() { return loop_; }
   [[nodiscard]] const Roster& roster() const { return roster_; }
-  [[nodiscard]] const std::atomic<std::int64_t>& deadline() const { return deadline_; }
 
  private:
   void health_changed() {
@@ -563,9 +543,6 @@ MemberId Service::id() const {
 bool Service::live() const {
   return impl_->live();
 }
-const std::atomic<std::int64_t>& Service::deadline() const {
-  return impl_->deadline();
-}
 std::string Service::last_problem() const {
   return impl_->last_problem();
 }
@@ -574,9 +551,6 @@ Health Service::health() const {
 }
 void Service::report(const std::string& name, HealthResult result) {
   impl_->report(name, std::move(result));
-}
-void Service::withdraw(const std::string& name) {
-  impl_->withdraw(name);
 }
 void Service::set_position(std::optional<Position> position) {
   impl_->set_position(position);
@@ -588,9 +562,6 @@ void Service::set_role(Role role, Epoch epoch) {
         record.member.epoch = epoch;
       },
       true);
-}
-Status Service::set_labels(std::map<std::string, std::string> labels) {
-  return impl_->set_labels(std::move(labels));
 }
 std::shared_ptr<Loop> Service::loop() {
   return impl_->loop();

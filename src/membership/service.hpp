@@ -105,22 +105,17 @@ class Service {
   [[nodiscard]] MemberId id() const;
   /// Whether this node is a member, by its own clock. Lock-free.
   [[nodiscard]] bool live() const;
-  /// Nanoseconds of boot time; 0 when not a member.
-  [[nodiscard]] const std::atomic<std::int64_t>& deadline() const;
   /// Why the bucket could not be read, written or watched last; empty when all is well.
   [[nodiscard]] std::string last_problem() const;
 
   [[nodiscard]] Health health() const;
   /// What a check found. Others are told when its level changed.
   void report(const std::string& name, HealthResult result);
-  void withdraw(const std::string& name);
 
   /// Published with the next renewal.
   void set_position(std::optional<Position> position);
   /// Published at once.
   void set_role(Role role, Epoch epoch);
-  /// Errors: invalid_argument, too_large (record.hpp).
-  [[nodiscard]] Status set_labels(std::map<std::string, std::string> labels);
 
   /// For layers that live on the same loop. It may outlive this object, and then drops what is posted.
   [[nodiscard]] std::shared_ptr<Loop> loop();

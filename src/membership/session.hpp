@@ -106,7 +106,6 @@ class Session {
   /// Of the present life. Only while live().
   [[nodiscard]] base::BootTime deadline() const { return deadline_; }
   [[nodiscard]] const MemberId& id() const { return id_; }
-  [[nodiscard]] base::Duration lease() const { return lease_; }
 
  private:
   enum class State {

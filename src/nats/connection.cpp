@@ -13,15 +13,6 @@
 
 namespace litecluster::nats {
 
-std::string_view to_string(ConnectionState state) {
-  switch (state) {
-    case ConnectionState::connected: return "connected";
-    case ConnectionState::reconnecting: return "reconnecting";
-    case ConnectionState::closed: return "closed";
-  }
-  return "unknown";
-}
-
 Connection::Connection(std::shared_ptr<ConnectionCore> core) : core_(std::move(core)) {}
 
 Connection::~Connection() {

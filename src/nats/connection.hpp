@@ -41,7 +41,6 @@ enum class ConnectionState {
   reconnecting,  ///< no server at the moment; attempts go on
   closed,        ///< the connection is being destroyed
 };
-[[nodiscard]] std::string_view to_string(ConnectionState state);
 
 /// What the server says about itself.
 struct ServerInfo {

@@ -187,16 +187,6 @@ Status JetStream::delete_message(const Context& context, std::string_view stream
   return {};
 }
 
-Result<std::vector<std::string>> JetStream::streams_with_subject(const Context& context,
-                                                                 std::string_view subject) const {
-  auto answer =
-      api_request(context, "STREAM.NAMES", fmt::format(R"({{"subject":{}}})", quoted(subject)), subject);
-  if (!answer) return std::unexpected(answer.error());
-  auto names = parse_stream_names(*answer);
-  if (!names) return unreadable("JetStream STREAM.NAMES", subject);
-  return *names;
-}
-
 Result<int> JetStream::replicas_for_new_stream(const Context& context) const {
   if (const auto& wanted = connection_->options().replicas) return *wanted;
   auto info = connection_->server_info(context);

@@ -145,7 +145,6 @@ class JetStream {
   explicit JetStream(std::shared_ptr<Connection> connection);
 
   [[nodiscard]] Connection& connection() const { return *connection_; }
-  [[nodiscard]] const std::shared_ptr<Connection>& shared_connection() const { return connection_; }
 
   /// Errors: unavailable with advice when JetStream is off; permission_denied.
   [[nodiscard]] Result<AccountInfo> account_info(const Context& context) const;
@@ -164,9 +163,6 @@ class JetStream {
                                             const PurgeOptions& options) const;
   [[nodiscard]] Status delete_message(const Context& context, std::string_view stream,
                                       std::uint64_t sequence) const;
-  /// Names of the streams that take the subject.
-  [[nodiscard]] Result<std::vector<std::string>> streams_with_subject(const Context& context,
-                                                                      std::string_view subject) const;
   /// The number of replicas to give to a new stream: options().replicas if set, else 3 on a cluster of three
   /// or more servers, else 1.
   [[nodiscard]] Result<int> replicas_for_new_stream(const Context& context) const;

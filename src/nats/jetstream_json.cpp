@@ -260,18 +260,6 @@ std::optional<std::uint64_t> parse_purged(std::string_view json) {
   return count_of(*answer, "purged");
 }
 
-std::optional<std::vector<std::string>> parse_stream_names(std::string_view json) {
-  const auto answer = parse_object(json);
-  if (!answer) return std::nullopt;
-  std::vector<std::string> names;
-  if (const Json& streams = member(*answer, "streams"); streams.is_array()) {
-    for (const Json& name : streams) {
-      if (name.is_string()) names.push_back(name.get<std::string>());
-    }
-  }
-  return names;
-}
-
 std::optional<StoredMessage> parse_stored_message(std::string_view json) {
   const auto answer = parse_object(json);
   if (!answer || !member(*answer, "message").is_object()) return std::nullopt;

@@ -34,7 +34,6 @@ namespace litecluster::nats {
 [[nodiscard]] std::optional<StreamInfo> parse_stream_info(std::string_view json);
 [[nodiscard]] std::optional<AccountInfo> parse_account_info(std::string_view json);
 [[nodiscard]] std::optional<std::uint64_t> parse_purged(std::string_view json);
-[[nodiscard]] std::optional<std::vector<std::string>> parse_stream_names(std::string_view json);
 /// Answer to STREAM.MSG.GET.
 [[nodiscard]] std::optional<StoredMessage> parse_stored_message(std::string_view json);
 

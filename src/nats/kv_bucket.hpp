@@ -115,7 +115,6 @@ class KeyValue {
   /// last revision below one that was seen: what was acknowledged is then no longer there.
   [[nodiscard]] Result<KeyValueStatus> status(const Context& context) const;
 
-  [[nodiscard]] const std::string& bucket() const { return bucket_; }
   [[nodiscard]] const JetStream& jetstream() const { return jetstream_; }
 
  private:

@@ -122,7 +122,6 @@ class PrivateServer::Impl {
     const base::MutexLock lock(mutex_);
     return version_;
   }
-  const std::filesystem::path& directory() const { return options_.directory; }
 
  private:
   void supervise();
@@ -333,10 +332,6 @@ std::uint16_t PrivateServer::port() const {
 
 std::optional<int> PrivateServer::process_id() const {
   return impl_->process_id();
-}
-
-const std::filesystem::path& PrivateServer::directory() const {
-  return impl_->directory();
 }
 
 std::string PrivateServer::version() const {

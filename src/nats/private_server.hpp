@@ -59,7 +59,6 @@ class PrivateServer {
   [[nodiscard]] std::uint16_t port() const;
   /// Process id; nullopt while none runs.
   [[nodiscard]] std::optional<int> process_id() const;
-  [[nodiscard]] const std::filesystem::path& directory() const;
   /// "2.9.10".
   [[nodiscard]] std::string version() const;
 
@@ -95,7 +94,6 @@ class PrivateCluster {
                                                     const PrivateServerOptions& options = {});
 
   [[nodiscard]] std::vector<std::string> urls() const;
-  [[nodiscard]] std::size_t size() const { return servers_.size(); }
   [[nodiscard]] PrivateServer& server(std::size_t index) { return servers_[index]; }
 
  private:

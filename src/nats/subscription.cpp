@@ -135,8 +135,4 @@ std::chrono::steady_clock::time_point Subscription::last_arrival() const {
   return queue_->last_arrival();
 }
 
-const std::string& Subscription::subject() const {
-  return queue_->subject();
-}
-
 }  // namespace litecluster::nats

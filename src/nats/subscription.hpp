@@ -46,7 +46,6 @@ class Subscription {
 
   /// When something last arrived from the server, or when the subscription was made.
   [[nodiscard]] std::chrono::steady_clock::time_point last_arrival() const;
-  [[nodiscard]] const std::string& subject() const;
 
  private:
   friend class ConnectionCore;

@@ -76,7 +76,6 @@ class Coordinator {
 
   [[nodiscard]] std::vector<CoordinatorAction> take_actions();
   [[nodiscard]] std::optional<base::BootTime> next_tick() const { return next_tick_; }
-  [[nodiscard]] const std::shared_ptr<const Assignment>& assignment() const { return assignment_; }
 
  private:
   [[nodiscard]] bool refuse_if_different(const membership::Roster& roster);

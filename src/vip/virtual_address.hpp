@@ -61,7 +61,6 @@ class VirtualAddress {
 
   [[nodiscard]] const Address& address() const { return address_; }
   [[nodiscard]] std::string address_text() const { return to_string(address_); }
-  [[nodiscard]] const std::string& interface() const { return interface_; }
 
  private:
   void keep(const std::stop_token& stop);

@@ -14,7 +14,7 @@ TEST(HealthBoard, TheWorstCheckIsTheNodes) {
   board.report("backend", {HealthLevel::critical, "does not answer"});
   EXPECT_EQ(board.health().level, HealthLevel::critical);
   EXPECT_EQ(board.health().reason(), "backend: does not answer");
-  board.withdraw("backend");
+  board.report("backend", {});
   EXPECT_EQ(board.health().level, HealthLevel::warning);
 }
 
