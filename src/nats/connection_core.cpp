@@ -275,16 +275,16 @@ Status ConnectionCore::flush(const Context& context) {
   if (!connection) return std::unexpected(connection.error());
   // Each attempt sends a ping and waits for its own answer, so the slices grow: the first keep cancelling
   // quick, the later ones allow for a slow network.
-  std::chrono::nanoseconds left = context.remaining(options_.request_timeout);
+  const Context limited = context.with_timeout(options_.request_timeout);
   std::chrono::milliseconds slice{100};
   while (true) {
     if (auto status = context.status("flush"); !status) return status;
+    const auto left = limited.remaining(options_.request_timeout);
     const auto wait = std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(left),
                                  std::chrono::milliseconds(1), slice);
     const natsStatus status = natsConnection_FlushTimeout(connection->get(), wait.count());
     if (status == NATS_OK) return {};
-    left -= wait;
-    if (status != NATS_TIMEOUT || left <= std::chrono::nanoseconds::zero()) {
+    if (status != NATS_TIMEOUT || limited.done()) {
       if (auto done = context.status("flush"); !done) return done;
       return std::unexpected(native_error(status, "flush", {}));
     }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "kv/kv_impl.hpp"
@@ -136,6 +137,7 @@ TEST_F(KvBucket, BadInputIsToldApart) {
   EXPECT_ERROR(kv.put(soon(), "a.*", "x"), ErrorCode::invalid_argument);
   EXPECT_ERROR(kv.get(soon(), ".a"), ErrorCode::invalid_argument);
   EXPECT_ERROR(kv.watch(soon(), "a*"), ErrorCode::invalid_argument);
+  EXPECT_ERROR(kv.history(soon(), "a.*"), ErrorCode::invalid_argument);
   EXPECT_ERROR(kv.put(soon(), "big", std::string(2 << 20, 'x')), ErrorCode::too_large);
   EXPECT_ERROR(kv.get(soon(), "none"), ErrorCode::not_found);
   EXPECT_ERROR(KeyValue::open(soon(), *jetstream_, "none"), ErrorCode::not_found);
@@ -218,6 +220,26 @@ TEST_F(KvBucket, ABucketThatWasMadeAnewIsToldFromTheOldOne) {
   const auto status = kv.status(soon());
   EXPECT_ERROR(status, ErrorCode::failed_precondition);
   EXPECT_THAT(status.error().message(), HasSubstr("made anew"));
+}
+
+TEST_F(KvBucket, AServerThatLostChangesIsAnAlarm) {
+  const KeyValue kv = bucket();
+  ASSERT_OK(kv.put(soon(), "key", "old"));
+  server_->stop();
+  // As from a backup, or a disk that never got what it had acknowledged.
+  const auto store = directory_ / "nats" / "store";
+  const auto backup = directory_ / "backup";
+  std::filesystem::copy(store, backup, std::filesystem::copy_options::recursive);
+  ASSERT_OK(server_->start_again(soon()));
+  ASSERT_OK(kv.put(soon(), "key", "new"));
+  ASSERT_OK(kv.status(soon()));
+  server_->stop();
+  std::filesystem::remove_all(store);
+  std::filesystem::rename(backup, store);
+  ASSERT_OK(server_->start_again(soon()));
+  const auto status = kv.status(soon());
+  EXPECT_ERROR(status, ErrorCode::failed_precondition);
+  EXPECT_THAT(status.error().message(), HasSubstr("lost changes"));
 }
 
 TEST_F(KvBucket, ACallWithoutAServerEndsWithItsContext) {

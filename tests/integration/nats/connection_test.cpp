@@ -10,6 +10,7 @@
 #include "base/mutex.hpp"
 #include "support/eventually.hpp"
 #include "support/nats_fixture.hpp"
+#include "support/tcp_proxy.hpp"
 
 namespace litecluster::nats {
 namespace {
@@ -312,6 +313,30 @@ TEST_F(ConnectionTest, NeverBlocksForLongOnAServerThatDoesNotRead) {
   EXPECT_LT(took, write_timeout + std::chrono::seconds(5));
   // The broken connection may count as one for a moment yet; then another takes its place.
   EXPECT_TRUE(test::eventually([&] { return connection->flush(soon()).has_value(); }));
+}
+
+TEST_F(ConnectionTest, AFlushEndsWithItsContextOnAServerThatDoesNotAnswer) {
+  test::TcpProxy proxy(server_->port());
+  const auto connection = connect(test::client_options({proxy.url()}));
+  proxy.lose_answers(true);
+  EXPECT_ERROR(connection->flush(Context::background().with_timeout(std::chrono::milliseconds(200))),
+               ErrorCode::deadline_exceeded);
+  const Context cancelled = Context::background().with_cancel();
+  std::jthread canceller([&] { cancelled.cancel(); });
+  EXPECT_ERROR(connection->flush(cancelled), ErrorCode::cancelled);
+  proxy.lose_answers(false);
+  proxy.cut();
+  EXPECT_TRUE(test::eventually([&] { return connection->flush(soon()).has_value(); }));
+}
+
+TEST_F(ConnectionTest, TellsWhichServerItTalksToWhileThereIsOne) {
+  const auto connection = connect();
+  const auto info = connection->server_info(soon());
+  ASSERT_OK(info);
+  EXPECT_EQ(info->version, server_->version());
+  EXPECT_TRUE(info->jetstream);
+  server_->stop();
+  EXPECT_ERROR(connection->server_info(soon()), ErrorCode::unavailable);
 }
 
 // The library gives up for good when it meets the same authorisation error twice; we do not.

@@ -216,6 +216,39 @@ TEST_F(ObjectStoreTest, NoticesDamage) {
   EXPECT_ERROR(store_->get(soon(), *large, any_size), ErrorCode::corrupt);
 }
 
+TEST_F(ObjectStoreTest, NoticesDamageInARangeAndFollowsNoLinks) {
+  PutOptions small;
+  small.chunk_size = 100;
+  const auto put = store_->put(soon(), "x", pattern(1000), small);
+  ASSERT_OK(put);
+  const auto range = [&](const ObjectInfo& info, std::uint64_t offset, std::uint64_t length) {
+    return store_->get_range(soon(), info, offset, length, [](base::ByteView) -> Status { return {}; });
+  };
+  ASSERT_OK(range(*put, 0, 1000));
+  ObjectInfo wrong = *put;
+  wrong.size = 999;  // the last of ten chunks would have 99 bytes
+  EXPECT_ERROR(range(wrong, 950, 49), ErrorCode::corrupt);
+  wrong.size = 1005;  // would be eleven chunks
+  EXPECT_ERROR(range(wrong, 0, 1005), ErrorCode::corrupt);
+  ObjectInfo link = *put;
+  link.link = "b/elsewhere";
+  EXPECT_ERROR(store_->get(soon(), link, any_size), ErrorCode::unsupported);
+  EXPECT_ERROR(range(link, 0, 10), ErrorCode::unsupported);
+
+  // One that cannot be read does not keep the others back.
+  const auto other = store_->put(soon(), "y", pattern(500));
+  ASSERT_OK(other);
+  wrong = *put;
+  wrong.digest = base::sha256(as_bytes("other"));
+  const std::vector<ObjectInfo> wanted = {link, wrong, *other};
+  std::vector<std::string> seen;
+  ASSERT_OK(store_->get_many(soon(), wanted, 1 << 20, [&](std::size_t, Result<base::Bytes> bytes) -> Status {
+    seen.emplace_back(bytes ? "read" : to_string(bytes.error().code()));
+    return {};
+  }));
+  EXPECT_EQ(seen, (std::vector<std::string>{"unsupported", "corrupt", "read"}));
+}
+
 // Chunks of other sizes than ours, and other objects' chunks in between.
 TEST_F(ObjectStoreTest, ReadsTinyChunksAndInterleavedObjects) {
   for (const std::size_t chunk_size : {std::size_t{1}, std::size_t{7}, std::size_t{1000}}) {

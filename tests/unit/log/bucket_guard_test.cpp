@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace litecluster::log {
 namespace {
 
@@ -19,6 +21,8 @@ TEST(BucketGuard, NoticesABucketMadeAnew) {
   BucketGuard guard(BucketState{5, 10});
   EXPECT_EQ(guard.observe(BucketState{6, 100}), BucketVerdict::recreated);
   EXPECT_EQ(guard.remembered(), (BucketState{5, 10}));
+  EXPECT_EQ(guard.status("b").error().code(), ErrorCode::failed_precondition);
+  EXPECT_NE(guard.status("b").error().message().find("created again"), std::string::npos);
 }
 
 TEST(BucketGuard, NoticesALostEnd) {
@@ -26,6 +30,8 @@ TEST(BucketGuard, NoticesALostEnd) {
   EXPECT_EQ(guard.observe(BucketState{5, 12}), BucketVerdict::fine);
   guard.advance(20);
   EXPECT_EQ(guard.observe(BucketState{5, 19}), BucketVerdict::went_back);
+  EXPECT_EQ(guard.status("b").error().code(), ErrorCode::failed_precondition);
+  EXPECT_NE(guard.status("b").error().message().find("went back"), std::string::npos);
 }
 
 TEST(BucketGuard, StaysAlarmedUntilTheOperatorAccepts) {

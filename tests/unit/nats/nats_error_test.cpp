@@ -23,6 +23,8 @@ TEST(NatsError, TellsKindsOfJetStreamErrorsApart) {
 TEST(NatsError, FallsBackToTheStatusOfErrorsThatItDoesNotKnow) {
   EXPECT_EQ(api(404, 19999).code(), ErrorCode::not_found);
   EXPECT_EQ(api(400, 19999).code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(api(403, 19999).code(), ErrorCode::permission_denied);
+  EXPECT_EQ(api(408, 19999).code(), ErrorCode::unavailable);
   EXPECT_EQ(api(500, 19999).code(), ErrorCode::internal);
   EXPECT_EQ(api(400, 19999, "resource limits exceeded").code(), ErrorCode::resource_exhausted);
 }
