@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/backoff.hpp"
+#include "base/file.hpp"
 #include "base/heap.hpp"
 #include "base/logging.hpp"
 #include "base/random.hpp"
@@ -18,8 +19,10 @@
 #include "cli/config_flags.hpp"
 #include "cli/problem_log.hpp"
 #include "daemon/signal_context.hpp"
+#include "db/capture_preflight.hpp"
 #include "db/replica.hpp"
 #include "log/open_bucket.hpp"
+#include "replication/content_origin.hpp"
 #include "replication/follower.hpp"
 #include "replication/leader_session.hpp"
 #include "replication/position_beacon.hpp"
@@ -32,6 +35,7 @@ struct Arguments {
   ConfigFlags flags;
   std::string database;
   bool switch_to_wal = false;
+  bool take_over = false;
 };
 
 // What both commands need to know, checked.
@@ -74,6 +78,25 @@ bool was_published(const Sqlite& sqlite) {
   return std::filesystem::exists(replication::state_directory(sqlite.path) / "base", ignored);
 }
 
+// Names the bucket that a database was published into. Only a help against mistakes, so it may be lost.
+std::filesystem::path bucket_note(const Sqlite& sqlite) {
+  return replication::state_directory(sqlite.path) / "bucket";
+}
+
+void note_bucket(const Sqlite& sqlite) {
+  auto file = base::AtomicFile::create(bucket_note(sqlite));
+  if (!file || !file->append(base::as_bytes(sqlite.bucket))) return;
+  static_cast<void>(file->commit_unsynced());
+}
+
+// Whether this database was published into this very bucket, as far as is known: `run` leaves no note.
+bool was_published_there(const Sqlite& sqlite) {
+  if (!was_published(sqlite)) return false;
+  constexpr std::uint64_t name_size_max = 1024;
+  const auto noted = base::read_file(bucket_note(sqlite), name_size_max);
+  return !noted || base::as_text(*noted) == sqlite.bucket;
+}
+
 // Publishing, from the first attempt to attach to the end of the process.
 class Replication {
  public:
@@ -95,6 +118,7 @@ class Replication {
         continue;
       }
       attached_ = true;
+      note_bucket(*config_.app.sqlite);
       const base::BootTime begun = base::system_clock().boot_time();
       base::log_info("publishing", {{"database", config_.app.sqlite->path.string()},
                                     {"bucket", config_.app.sqlite->bucket},
@@ -109,12 +133,35 @@ class Replication {
 
  private:
   Result<std::unique_ptr<replication::LeaderSession>> take_over() {
+    if (!is_of_this_log_) {
+      if (auto checked = require_this_log(); !checked) return std::unexpected(checked.error());
+    }
+    is_of_this_log_ = true;
     auto options = replication::leader_session_options(*config_.app.sqlite, config_.app.node);
     options.maintainer.author.incarnation = incarnation_;
     auto database = replication::database_options(*config_.app.sqlite);
     database.switch_to_wal = arguments_.switch_to_wal;
     return replication::LeaderSession::take_over(context_, std::move(options), std::move(database), bucket_,
                                                  &epoch_);
+  }
+
+  // A log that this side does not know, and that leads to something else, is another database's: most likely
+  // the bucket's name is wrong.
+  Status require_this_log() const {
+    const Sqlite& sqlite = *config_.app.sqlite;
+    if (arguments_.take_over || was_published_there(sqlite)) return {};
+    if (auto place = db::check_location(sqlite.path); !place) return place;
+    const auto busy_timeout = db::DatabaseOptions().busy_timeout;
+    if (auto content = db::check_content(sqlite.path, arguments_.switch_to_wal, busy_timeout); !content)
+      return content;
+    const auto related = replication::comes_from_log(context_, sqlite.path, bucket_);
+    if (!related) return std::unexpected(related.error());
+    if (*related) return {};
+    return failure(ErrorCode::already_exists, "publish", sqlite.path.string(),
+                   "the bucket " + sqlite.bucket +
+                       " holds the log of another database: the two share hardly a page, and this one was "
+                       "never published there. Is the bucket's name right? With --take-over this database "
+                       "becomes the next state of that log, also for everybody who follows it");
   }
 
   // Once it was there, a database that is gone or empty may come back; before, the path is more likely wrong.
@@ -160,6 +207,7 @@ class Replication {
   const std::string incarnation_ = base::random_hex(16);
   Epoch epoch_;
   bool attached_ = false;
+  bool is_of_this_log_ = false;
   ProblemLog problems_{"publishing"};
 };
 
@@ -276,6 +324,8 @@ void add_replicate_commands(CommandLine& line) {
   replicate->add_option("database", arguments->database, "the database file")->required();
   replicate->add_flag("--switch-to-wal", arguments->switch_to_wal,
                       "switch the database to WAL mode if it is not");
+  replicate->add_flag("--take-over", arguments->take_over,
+                      "publish into a bucket that holds the log of another database");
   add_config_flags(*replicate, arguments->flags, "Settings", concerns_replication);
   replicate->callback([&line, arguments] {
     const auto config = settings_of(*arguments);

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -36,9 +37,9 @@ class Replicate(Process):
         return '"event":"publishing"' in self.log.read_text()
 
 
-def published(nats, path, bucket):
+def published(nats, path, bucket, *arguments):
     """Into the bucket, as far as there is anything, and no further."""
-    process = Replicate(nats, path, bucket)
+    process = Replicate(nats, path, bucket, *arguments)
     wait_until(process.publishes, 30, "it publishes")
     assert process.stop() == 0
 
@@ -116,6 +117,69 @@ def a_database_of_another_journal_mode(directory, nats):
     assert process.stop() == 0
 
 
+def rows(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT * FROM t ORDER BY rowid").fetchall()
+
+
+def restored(directory, nats, bucket):
+    path = directory / f"look-{next(Replicate.number)}.db"
+    litecluster("restore", "--nats", nats.url, "--bucket", bucket, "-o", path)
+    return path
+
+
+def blobs(connection, count):
+    connection.executemany("INSERT INTO t VALUES(?)", [(os.urandom(1500),) for _ in range(count)])
+
+
+def the_bucket_of_another_database(directory, nats):
+    """A log that is not ours is not written into; whoever goes on with a log, or comes back to it, is let in."""
+    path = directory / "mine.db"
+    connection = database(path, "CREATE TABLE t(x)")
+    blobs(connection, 40)
+    published(nats, path, "mine")
+
+    # Another database, of the same schema, new or published elsewhere before.
+    other = directory / "other.db"
+    stranger = database(other, "CREATE TABLE t(x)")
+    blobs(stranger, 60)
+    wrong = ("replicate", other, "--nats", nats.url, "--bucket", "mine")
+    for _ in range(2):
+        refused(3, *wrong, says=["other.db", "bucket mine", "--take-over"])
+    published(nats, other, "others")
+    refused(3, *wrong, says="--take-over")
+    published(nats, other, "others")
+    assert rows(restored(directory, nats, "mine")) == rows(path), "the log is what it was"
+
+    # The same database: again, after its state directory was lost, changed meanwhile or not.
+    published(nats, path, "mine")
+    for changed in (False, True):
+        shutil.rmtree(directory / ".mine.db-litecluster")
+        if changed:
+            blobs(connection, 10)
+        published(nats, path, "mine")
+        assert rows(restored(directory, nats, "mine")) == rows(path)
+    connection.close()
+
+    # Another machine goes on with what it restored; the application was faster than we.
+    for changed in (False, True):
+        copy = restored(directory, nats, "mine")
+        connection = database(copy, "SELECT 1")
+        if changed:
+            connection.execute("CREATE TABLE more(y)")
+            blobs(connection, 15)
+        connection.close()
+        published(nats, copy, "mine")
+        assert rows(restored(directory, nats, "mine")) == rows(copy)
+
+    # And when it is meant.
+    published(nats, other, "mine", "--take-over")
+    published(nats, other, "mine")
+    assert rows(restored(directory, nats, "mine")) == rows(other)
+    stranger.close()
+    print("the log of another database is left alone", flush=True)
+
+
 def a_cluster_that_never_ran(nats):
     for command in ("status", "members", "stepdown", "sync"):
         refused(3, command, "--cluster", "nobody", "--nats", nats.url, says=["nobody", "no node of it has run"])
@@ -167,6 +231,7 @@ def main():
         tests = {
             "restore_over_a_database_in_use": lambda: restore_over_a_database_in_use(directory, nats),
             "second_replicate": lambda: second_replicate(directory, nats),
+            "the_bucket_of_another_database": lambda: the_bucket_of_another_database(directory, nats),
             "a_database_of_another_journal_mode": lambda: a_database_of_another_journal_mode(directory, nats),
             "a_cluster_that_never_ran": lambda: a_cluster_that_never_ran(nats),
             "a_bucket_that_is_gone": lambda: a_bucket_that_is_gone(directory, nats),

@@ -196,7 +196,7 @@ def second_publisher(directory, nats):
     one = world.replicate(first)
     first.write(5)
     world.expect_replicated(first, "the first publisher")
-    two = world.replicate(second, "--node", "usurper")
+    two = world.replicate(second, "--node", "usurper", "--take-over")
     wait_until(lambda: not one.running(), 30, "the first is told and ends, although it is idle")
     assert one.child.returncode == 3, one.child.returncode
     assert "usurper" in world.log.read_text()
