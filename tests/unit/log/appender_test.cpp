@@ -135,6 +135,41 @@ TEST_F(AppenderTest, DoesNotListWhileNobodyElseWrites) {
   EXPECT_EQ(bucket_.listings(), 2U);
 }
 
+TEST_F(AppenderTest, WaitsForServersThatDoNotShowItsObjectYet) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  append_many(*appender, 2);
+  bucket_.advance_sequence(5);  // Others wrote: only the log's end proves the place of the next one.
+  bucket_.hide_newest_from_listings(1);
+  const auto bytes = model_.commit(clock_.wall_time());
+  EXPECT_EQ(appender->append(context_, bytes, model_.checksum()).error().code(), ErrorCode::unavailable);
+  EXPECT_EQ(appender->end(), Txid(2)) << "stored, and not acknowledged to anybody";
+  EXPECT_TRUE(appender->has_unresolved());
+  bucket_.hide_newest_from_listings(0);
+  const auto again = appender->append(context_, bytes, model_.checksum());
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(appender->end(), Txid(3));
+  append_many(*appender, 1);
+}
+
+TEST_F(AppenderTest, RecognisesItsOwnObjectAlsoWhenItsBytesAreInAFile) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  const auto bytes = model_.commit(clock_.wall_time());
+  const auto spooled =
+      Payload::spooled(directory_.path(), [&](ltx::Sink& sink) { return sink.write(bytes); });
+  ASSERT_TRUE(spooled) << spooled.error().message();
+  ASSERT_FALSE(spooled->in_memory());
+  bucket_.lose_acknowledgements(1);
+  EXPECT_EQ(appender->append(context_, *spooled, model_.checksum()).error().code(), ErrorCode::unavailable);
+  const auto again = appender->append(context_, *spooled, model_.checksum());
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->digest, base::sha256(bytes));
+  append_many(*appender, 1);
+  ASSERT_TRUE(restore_to(RestoreTarget::latest()));
+  EXPECT_EQ(restored(), model_.state(Txid(2)));
+}
+
 TEST_F(AppenderTest, NoticesThatTheBucketHasLostItsEnd) {
   const auto appender = make_appender(1);
   appender->start({});

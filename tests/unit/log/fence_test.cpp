@@ -66,6 +66,22 @@ TEST_F(FenceTest, AWatchThatIsBehindCostsAListingAndNothingElse) {
             ErrorCode::deposed);
 }
 
+TEST_F(FenceTest, IsNotPlacedBehindAnObjectThatTheListingDoesNotShow) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 2);
+  bucket_.hide_newest_from_listings(1);
+  const auto leader = make_appender(2, "new");
+  EXPECT_EQ(fence_log(context_, bucket_, *leader, driver()).error().code(), ErrorCode::unavailable);
+  EXPECT_EQ(applied_, std::vector<Txid>{Txid(1)});
+  EXPECT_FALSE(bucket_.contains(ObjectName::raw(Txid(3))));
+  bucket_.hide_newest_from_listings(0);
+  const auto fence = fence_log(context_, bucket_, *leader, driver());
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(3)));
+  EXPECT_EQ(applied_.back(), Txid(2));
+}
+
 TEST_F(FenceTest, OfAnEmptyLogIsTheWholeDatabase) {
   const auto leader = make_appender(1);
   ASSERT_TRUE(fence_log(context_, bucket_, *leader, driver()));

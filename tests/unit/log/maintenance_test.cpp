@@ -75,6 +75,22 @@ TEST_F(MaintenanceTest, PublishesNothingFromADamagedInput) {
   EXPECT_FALSE(bucket_.contains(job.output()));
 }
 
+TEST_F(MaintenanceTest, PublishesNothingFromAFileUnderTheWrongName) {
+  append_many(*leader_, 2);
+  ASSERT_TRUE(bucket_.put(context_, {.name = {1, Txid(3), Txid(4)}, .author = author(2)},
+                          model_.commit(clock_.wall_time())));
+  const auto view = read_log(context_, bucket_);
+  CompactionJob job{.level = 2};
+  for (const int level : {0, 1}) {
+    for (const auto& [name, object] : view->level(level)) job.inputs.push_back(object);
+  }
+  ASSERT_EQ(job.output().max, Txid(4));
+  const auto refused = maintenance_.compact(context_, job);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::corrupt) << refused.error().message();
+  EXPECT_FALSE(bucket_.contains(job.output()));
+}
+
 TEST_F(MaintenanceTest, PublishesNoSnapshotThatFailedHalfWay) {
   const auto refused =
       maintenance_.put_snapshot(context_, Txid(1), clock_.wall_time(), {}, [](ltx::Sink& sink) -> Status {
@@ -133,6 +149,22 @@ TEST_F(MaintenanceTest, RemovesSeveralAtATime) {
   ASSERT_TRUE(maintenance_.remove(context_, objects, [&removed](const Object&) { ++removed; }));
   EXPECT_EQ(removed, 100);
   EXPECT_TRUE(read_log(context_, bucket_)->empty());
+}
+
+TEST_F(MaintenanceTest, ARemovalThatFailsIsToldAndEndsTheRest) {
+  append_many(*leader_, 50);
+  const auto view = read_log(context_, bucket_);
+  std::vector<Object> objects;
+  for (const auto& [name, object] : view->level(0)) objects.push_back(object);
+  const Context until = context_.with_cancel();
+  std::atomic<std::size_t> removed{0};
+  const Status done = maintenance_.remove(until, objects, [&](const Object&) {
+    if (++removed == 5) until.cancel();
+  });
+  EXPECT_EQ(done.error().code(), ErrorCode::cancelled);
+  EXPECT_GE(removed, 5U);
+  EXPECT_EQ(read_log(context_, bucket_)->level(0).size(), objects.size() - removed);
+  EXPECT_LT(removed, objects.size());
 }
 
 }  // namespace

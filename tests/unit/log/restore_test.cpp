@@ -113,6 +113,19 @@ TEST_F(RestoreTest, NoticesAFileUnderTheWrongName) {
   EXPECT_EQ(restore_to(RestoreTarget::latest()).error().code(), ErrorCode::corrupt);
 }
 
+TEST_F(RestoreTest, NamesTheObjectThatIsBadAndLeavesNothingBehind) {
+  append_many(*leader_, 3);
+  std::vector<std::string> bad;
+  RestoreOptions options{.output = directory_ / "out.db", .overwrite = true};
+  options.on_bad = [&](const Object& object, const Error&) { bad.push_back(to_string(object.name)); };
+  const auto put = bucket_.put(context_, {.name = {1, Txid(4), Txid(5)}}, model_.commit(clock_.wall_time()));
+  ASSERT_TRUE(put);
+  const auto refused = restore(context_, bucket_, options);
+  EXPECT_EQ(refused.error().code(), ErrorCode::corrupt);
+  EXPECT_EQ(bad, std::vector<std::string>{to_string(put->name)});
+  EXPECT_FALSE(std::filesystem::exists(options.output)) << "nothing half restored is left";
+}
+
 TEST_F(RestoreTest, NoticesADatabaseThatIsNotTheOneTheLogMeans) {
   append_many(*leader_, 1);
   ASSERT_TRUE(bucket_.put(context_,
