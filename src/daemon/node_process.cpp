@@ -184,6 +184,7 @@ int run_node_process(const Config& config) {
   if (config.app.backend && !config.app.backend->systemd_unit.empty()) {
     options.fences.push_back(backend::make_systemd_fence(config.app.backend->systemd_unit));
   }
+  base::configure_logging(config.log_level, config.log_format);
   const ServiceManager manager = ServiceManager::take_from_environment();
   return backend::run_guard(options,
                             [&](backend::GuardLink& guard) { return run_agent(config, manager, guard); });

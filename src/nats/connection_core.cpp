@@ -119,8 +119,7 @@ Status ConnectionCore::connect_once() {
   natsConnection* created = nullptr;
   const natsStatus status = natsConnection_Connect(&created, native_options->get());
   if (status != NATS_OK) {
-    return give_up(
-        native_error(status, "connect to NATS", options_.urls.empty() ? "" : options_.urls.front()));
+    return give_up(native_error(status, "connect to NATS", servers_text(options_)));
   }
   auto adopted = adopt(native::SharedConnection(created, native::ConnectionDeleter()), session);
   if (!adopted) return give_up(std::move(adopted.error()));

@@ -158,6 +158,9 @@ class ConnectionCore : public std::enable_shared_from_this<ConnectionCore> {
   std::thread keeper_;
 };
 
+/// The servers for messages: all of them, without user, password and token.
+[[nodiscard]] std::string servers_text(const NatsOptions& options);
+
 /// The library's options from ours; `session` is what its callbacks will be called with.
 [[nodiscard]] Result<native::Options> make_native_options(const NatsOptions& options, std::uint64_t session);
 

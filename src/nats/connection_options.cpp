@@ -208,6 +208,18 @@ void unregister_session(std::uint64_t session) {
   all.sessions.erase(session);
 }
 
+std::string servers_text(const NatsOptions& options) {
+  std::string text;
+  for (const std::string& url : options.urls) {
+    const auto scheme = url.find("://");
+    const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
+    const auto at = url.rfind('@');
+    const bool secret = at != std::string::npos && at >= begin;
+    text += (text.empty() ? "" : ",") + url.substr(0, begin) + url.substr(secret ? at + 1 : begin);
+  }
+  return text;
+}
+
 Result<native::Options> make_native_options(const NatsOptions& options, std::uint64_t session) {
   if (auto status = check_files(options); !status) return std::unexpected(status.error());
   natsOptions* created = nullptr;
@@ -220,14 +232,16 @@ Result<native::Options> make_native_options(const NatsOptions& options, std::uin
   const bool tls_url =
       std::ranges::any_of(urls, [](const char* url) { return std::string_view(url).starts_with("tls://"); });
   if (status == NATS_OK) status = natsOptions_SetServers(created, urls.data(), static_cast<int>(urls.size()));
-  if (status != NATS_OK) return std::unexpected(native_error(status, "connect to NATS", urls.front()));
+  if (status != NATS_OK)
+    return std::unexpected(native_error(status, "connect to NATS", servers_text(options)));
   const std::string name = options.name.empty() ? "litecluster" : options.name;
   status = natsOptions_SetName(created, name.c_str());
   if (status == NATS_OK) status = set_authentication(created, options);
   if (status == NATS_OK) status = set_tls(created, options.tls, tls_url);
   if (status == NATS_OK) status = set_behaviour(created, options);
   if (status == NATS_OK) status = set_callbacks(created, session);
-  if (status != NATS_OK) return std::unexpected(native_error(status, "connect to NATS", urls.front()));
+  if (status != NATS_OK)
+    return std::unexpected(native_error(status, "connect to NATS", servers_text(options)));
   return native;
 }
 

@@ -42,6 +42,9 @@ constexpr std::array native_meanings{
                   "TLS was asked for, but the server does not offer it"},
     NativeMeaning{NATS_SSL_ERROR, ErrorCode::permission_denied,
                   "TLS failed; check CA, certificate, key and host name"},
+    NativeMeaning{NATS_PROTOCOL_ERROR, ErrorCode::unavailable,
+                  "the server ended the connection before it was ready: it is about to stop, or it demands a "
+                  "client certificate"},
     NativeMeaning{NATS_MAX_PAYLOAD, ErrorCode::too_large,
                   "the message is larger than the server's max_payload; raise it there or send less"},
     NativeMeaning{NATS_INVALID_SUBJECT, ErrorCode::invalid_argument, "this is not a subject"},

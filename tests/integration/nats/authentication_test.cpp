@@ -48,6 +48,19 @@ TEST_F(AuthenticationTest, UserAndPassword) {
   EXPECT_ERROR(Connection::connect(soon(), options()), ErrorCode::permission_denied);
 }
 
+TEST_F(AuthenticationTest, ErrorsDoNotTellWhatIsSecretInTheUrl) {
+  start("authorization { user: somebody, password: secret }");
+  for (const std::string secret : {"somebody:guess", "guess"}) {
+    NatsOptions wrong = options();
+    wrong.urls.front().insert(wrong.urls.front().find("//") + 2, secret + "@");
+    const auto refused = Connection::connect(soon(), wrong);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::permission_denied);
+    EXPECT_EQ(refused.error().message().find("guess"), std::string::npos) << refused.error().message();
+    EXPECT_NE(refused.error().message().find(server_->url()), std::string::npos) << refused.error().message();
+  }
+}
+
 TEST_F(AuthenticationTest, Token) {
   start("authorization { token: secret }");
   NatsOptions right = options();
@@ -118,6 +131,14 @@ TEST_F(AuthenticationTest, TlsWithAuthorityAndClientCertificate) {
   stranger.connect_timeout = std::chrono::milliseconds(300);
   stranger.tls.expected_hostname = "somebody.else";
   EXPECT_FALSE(Connection::connect(soon(), stranger).has_value());
+  NatsOptions without = right;
+  without.tls.certificate_file.clear();
+  without.tls.key_file.clear();
+  without.connect_timeout = std::chrono::milliseconds(300);
+  const auto refused = Connection::connect(soon(), without);
+  ASSERT_FALSE(refused);
+  // TLS 1.3 lets a client find out only when it reads.
+  EXPECT_NE(refused.error().message().find("certificate"), std::string::npos) << refused.error().message();
   NatsOptions half = right;
   half.tls.key_file.clear();
   EXPECT_ERROR(Connection::connect(soon(), half), ErrorCode::invalid_argument);
