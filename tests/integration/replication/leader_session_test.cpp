@@ -121,6 +121,25 @@ TEST_F(LeaderTest, AnotherPublisherOnTheBucketEndsTheFirstEvenIfThatIsIdle) {
   EXPECT_EQ(sync().error().code(), ErrorCode::deposed);
 }
 
+TEST_F(LeaderTest, RemovesTheBytesOfUploadsThatNobodyFinished) {
+  const nats::JetStream jetstream(connect());
+  const std::string abandoned = "$O." + std::string(bucket_name) + ".C.abandoned";
+  ASSERT_OK(jetstream.publish(soon(), abandoned, base::as_bytes("half an object")));
+  sqlite_.compaction_levels = {{.level = 1, .interval = 1s}};  // A round each second.
+  LeaderSessionOptions options = leader_session_options(sqlite_, "first");
+  options.maintainer.orphan_grace = 2s;
+  auto started = LeaderSession::take_over(soon(), options, database_options(sqlite_), *bucket_);
+  ASSERT_OK(started);
+  session_ = std::move(*started);
+  write();
+  ASSERT_OK(sync());
+  EXPECT_TRUE(eventually([&] {
+    const auto info = jetstream.stream_info(soon(), "OBJ_" + std::string(bucket_name), abandoned);
+    return info && info->subjects.empty();
+  }));
+  expect_restored();
+}
+
 TEST_F(LeaderTest, LitestreamTakingOverTheBucketEndsIt) {
   start();
   write();
