@@ -101,11 +101,11 @@ TEST_F(PoolApp, AnOnStartThatFailsThrowsOrHangsEndsTheRunAndNothingElseIsCalled)
 }
 
 TEST_F(PoolApp, HooksRunOneAtATimeAndTheirContextIsCancelledAtShutdown) {
-  RunningApp node(pool("a"));
   std::atomic<int> inside = 0;
   std::atomic<bool> waiting = false;
   std::atomic<bool> overlap = false;
   std::atomic<bool> cancelled = false;
+  RunningApp node(pool("a"));
   node.app().on_member_join([&](Context& context, const Member&) -> Status {
     overlap = overlap || ++inside != 1;
     waiting = true;
@@ -141,8 +141,9 @@ TEST_F(PoolApp, AHookThatHangsForeverIsGivenUpReportedAndDoesNotHoldBackTheEnd) 
 }
 
 TEST_F(PoolApp, AUsersOwnChecksCountAndAHangingOneDelaysNothing) {
-  RunningApp node(pool("a"));
   std::atomic<HealthLevel> level = HealthLevel::passing;
+  test::Journal changes;
+  RunningApp node(pool("a"));  // The hooks write above as long as it runs.
   const auto release = std::make_shared<std::atomic<bool>>(false);
   node.app().add_health_check("queue", [&](const Context&) -> HealthResult { return {level, "too long"}; });
   node.app().add_health_check("throws",
@@ -151,7 +152,6 @@ TEST_F(PoolApp, AUsersOwnChecksCountAndAHangingOneDelaysNothing) {
     while (!*release) std::this_thread::sleep_for(1ms);
     return {};
   });
-  test::Journal changes;
   node.app().on_health_change([&](Context&, const Health& health) -> Status {
     changes.add(std::string(to_string(health.level)));
     return {};

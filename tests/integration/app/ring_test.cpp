@@ -93,9 +93,9 @@ TEST_F(RingApp, RoutesRequestsToTheOwnerFromNodesAndFromOutside) {
 }
 
 TEST_F(RingApp, ARequestThatRunsWhenTheNodeLeavesIsWaitedForAndNotCancelled) {
-  RunningApp node(ring("a"));
   std::atomic<bool> running = false;
   std::atomic<bool> leaving = false;
+  RunningApp node(ring("a"));
   node.app().ring().serve(
       [&](const Context& context, std::string_view, std::string_view) -> Result<std::string> {
         running = true;
@@ -119,8 +119,8 @@ TEST_F(RingApp, ARequestThatRunsWhenTheNodeLeavesIsWaitedForAndNotCancelled) {
 }
 
 TEST_F(RingApp, AnOnOwnThatThrowsIsTriedAgainAndShownMeanwhile) {
-  RunningApp node(ring("a"));
   std::atomic<int> calls = 0;
+  RunningApp node(ring("a"));
   node.app().on_own([&](Context&, std::span<const Partition>) -> Status {
     if (++calls == 1) throw std::runtime_error("no memory");
     return {};
