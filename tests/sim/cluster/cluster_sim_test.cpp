@@ -141,10 +141,10 @@ TEST(ClusterSimulation, ShrinksAFailingRunToFewFaults) {
     const auto seed = runs_until_found(bug, 2'000);
     ASSERT_TRUE(seed);
     const Outcome whole = world.run(*seed);
-    const Shrunk small = shrink(world, *seed, 300);
+    const Shrunk small = shrink(world, *seed, 1'000);
     fmt::print("{} faults, {} after {} runs: {}: {}\n", whole.size(), small.outcome.size(), small.runs,
                to_string(small.reduction), small.outcome.violation);
-    EXPECT_LE(small.runs, 300U);
+    EXPECT_LE(small.runs, 1'000U);
     EXPECT_LE(small.outcome.size() * 4, whole.size());
     // What is printed is enough to see it again.
     const auto read = parse_reduction(to_string(small.reduction));
