@@ -240,6 +240,10 @@ Status Replica::Implementation::checkpoint() {
         header_ = transaction->header();
         checkpointed_at_ = 0;
         patient_at_ = 0;
+        // Until the next frame comes the file still has the old ones. When we are killed before that, the
+        // next to open it would find them, which the record no longer knows, and take them for another
+        // program's.
+        transaction->discard_leftovers();
       }
       if (auto written = write_record(position_, std::nullopt); !written) {
         statistics_.checkpoint_error = written.error();

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/file.hpp"
 #include "db/database.hpp"
@@ -78,6 +79,30 @@ class ReplicaLifecycle : public testing::Test {
   std::vector<SourceChange> changes_;
   std::vector<Image> images_;
 };
+
+TEST_F(ReplicaLifecycle, KnowsItsStateWhenItIsKilledIdleAfterItsWalWasStartedAnew) {
+  const test::SharedValue<std::atomic<std::uint64_t>> restarts;
+  for (std::size_t count = 2; count <= changes_.size(); ++count) {
+    const auto path = directory_ / ("killed-" + std::to_string(count) + ".db");
+    ChildProcess killed = ChildProcess::run([&] {
+      ReplicaOptions options = options_for(path);
+      options.checkpoint_frames = 2;
+      auto replica = Replica::open(options);
+      test::require(replica.has_value(), "open");
+      follow(*replica, count);
+      *restarts += replica->statistics().wal_restarts;
+      ::raise(SIGKILL);
+      return 1;
+    });
+    ASSERT_EQ(killed.wait(), "signal 9");
+    Replica replica = open_replica(path);
+    EXPECT_EQ(replica.state(), ReplicaState::ready) << replica.quarantine_reason();
+    EXPECT_EQ(replica.position().txid, Txid(count));
+    follow(replica, changes_.size());
+    EXPECT_EQ(replica.position().checksum, changes_.back().checksum);
+  }
+  EXPECT_GT(*restarts, 0U);
+}
 
 TEST_F(ReplicaLifecycle, SeedsAnEmptyPlace) {
   Replica replica = open_replica(path_);
