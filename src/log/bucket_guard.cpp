@@ -63,7 +63,11 @@ Status BucketGuard::status(std::string_view bucket) const {
     case BucketVerdict::absent:
       return failure(ErrorCode::not_found, "check bucket", std::string(bucket), "it does not exist yet");
     case BucketVerdict::vanished: reason = "it existed and is gone"; break;
-    case BucketVerdict::recreated: reason = "it was deleted and created again by somebody"; break;
+    case BucketVerdict::recreated:
+      reason =
+          "it is not the bucket that this node knew: it was deleted and created again by somebody, or this "
+          "database belongs to another cluster or bucket";
+      break;
     case BucketVerdict::went_back: reason = "its end is lost: the server's sequence went back"; break;
   }
   return failure(

@@ -301,9 +301,10 @@ Result<std::unique_ptr<ObjectStore>> create_object_store(const Context& context,
     replicas = *wanted;
   }
   auto created = jetstream.create_stream(context, bucket_config(bucket, options, replicas));
-  // Somebody else made it in the same moment.
   if (!created && created.error().code() == ErrorCode::already_exists) {
-    return open_object_store(context, std::move(jetstream), bucket);
+    // Somebody else made it in the same moment; or a stream of another name has these subjects.
+    opened = open_object_store(context, jetstream, bucket);
+    if (opened || opened.error().code() != ErrorCode::not_found) return opened;
   }
   if (!created) return std::unexpected(created.error().within("create object store", std::string(bucket)));
   return std::make_unique<JetStreamObjectStore>(std::move(jetstream), std::string(bucket), *created);

@@ -153,7 +153,11 @@ Result<KeyValue> KeyValue::open_or_create(const Context& context, const JetStrea
   const auto created = jetstream.create_stream(context, stream_config(options, replicas));
   if (created) return bind(context, jetstream, options.bucket, *created);
   // Somebody else was faster, with other settings.
-  if (created.error().code() == ErrorCode::already_exists) return open(context, jetstream, options);
+  if (created.error().code() == ErrorCode::already_exists) {
+    // Somebody else made it in the same moment; or a stream of another name has these subjects.
+    auto opened = open(context, jetstream, options);
+    if (opened || opened.error().code() != ErrorCode::not_found) return opened;
+  }
   return std::unexpected(created.error().within("create bucket", options.bucket));
 }
 

@@ -641,6 +641,11 @@ TEST_F(ObjectStoreTest, RefusesForeignSettingsAndBadNames) {
   EXPECT_NE(opened.error().reason().find("max_age"), std::string::npos);
   EXPECT_NE(opened.error().reason().find("rollups"), std::string::npos);
   EXPECT_ERROR(create_object_store(soon(), jetstream, "foreign"), ErrorCode::failed_precondition);
+  StreamConfig taker;
+  taker.name = "other";
+  taker.subjects = {"$O.taken.>"};
+  ASSERT_OK(jetstream.create_stream(soon(), taker));
+  EXPECT_ERROR(create_object_store(soon(), jetstream, "taken"), ErrorCode::already_exists);
   for (const char* bad : {"", "a.b", "a b", "a/b", "*"}) {
     EXPECT_ERROR(create_object_store(soon(), jetstream, bad), ErrorCode::invalid_argument);
   }
