@@ -24,8 +24,9 @@ const log::Object* last_written_by(const log::LogView& view, const std::string& 
 
 // The state in the log with which to compare: the last one of this node's that capture recognises, so that
 // what is stored stays usable (comparing with a state that capture does not know would make it forget those
-// that it does). Nothing: the last one that it knows to be in the log, if there is any. A state of somebody
-// else's is compared with only when nothing is stored, and then proves nothing by itself.
+// that it does). Otherwise the last one that it knows to be in the log, if there is any: as the log has it
+// now, since others may have written over it. A state of somebody else's is compared with only when nothing
+// is stored, and then proves nothing by itself.
 Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& question) {
   const log::Object* ours = last_written_by(question.view, question.node);
   const auto state = db::CaptureState::open(question.database.state_directory);
@@ -37,7 +38,9 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
       return acknowledged == object.name.max || (file && file == object.file_checksum);
     };
     if (ours != nullptr && ours->checksum && recognises(*ours)) return log_end_of(*ours);
-    return std::optional<db::LogEnd>();
+    const log::Object* confirmed =
+        acknowledged ? question.view.find(log::ObjectName::raw(*acknowledged)) : nullptr;
+    return confirmed != nullptr ? std::optional(log_end_of(*confirmed)) : std::nullopt;
   }
   return ours != nullptr && ours->checksum ? log_end_of(*ours) : log_end_of(question.view.end());
 }

@@ -123,6 +123,17 @@ bool Database::Implementation::is_as_handed_over(const PageView& view,
   return checksum == handover->position.checksum;
 }
 
+// Ours always carry a checksum. One of the same TXID without it was written by somebody who takes no heed of
+// names that are taken (Litestream). What is recorded for a TXID that was not acknowledged need not be what
+// the log has there; and one that was may have been replaced, or merged with others since, which then tells
+// no file.
+bool Database::Implementation::is_recorded_here(const LogEnd& log_end) const {
+  if (!log_end.checksum) return false;
+  const auto file = state_->file_of(log_end.txid);
+  if (file && log_end.file_checksum) return file == log_end.file_checksum;
+  return state_->acknowledged() == log_end.txid;
+}
+
 // Whether the state directory knows the state at the end of the log; it is then the state's last one.
 Result<bool> Database::Implementation::find_stored_state(const std::optional<LogEnd>& log_end) {
   if (!state_->known()) {
@@ -142,14 +153,9 @@ Result<bool> Database::Implementation::find_stored_state(const std::optional<Log
     report_.reason = "nothing was ever acknowledged";
     return false;
   }
-  // What is recorded for a TXID that was not acknowledged need not be what the log has there.
-  const bool acknowledged_end = acknowledged && *txid == *acknowledged;
-  if (log_end && !acknowledged_end && !txid->is_zero()) {
-    const auto file = state_->file_of(*txid);
-    if (!file || log_end->file_checksum != file) {
-      report_.reason = "the file that ends the log was not made of the state that is recorded here";
-      return false;
-    }
+  if (log_end && !txid->is_zero() && !is_recorded_here(*log_end)) {
+    report_.reason = "what ends the log was not made of the state that is recorded here, as far as is known";
+    return false;
   }
   const auto found = state_->rewind(*txid, log_end ? log_end->checksum : std::nullopt);
   if (!found) return std::unexpected(found.error());
@@ -259,7 +265,10 @@ Status Database::Implementation::prepare_difference(const std::shared_ptr<PageVi
   report_.pages_changed = static_cast<std::uint32_t>(gathered.pages.size());
   if (changes.empty() && view->page_count() == last.page_count) {
     // The same content at another place in the WAL.
-    return state_->reset(point_of(*view, last.txid, checksum, last.epoch), std::move(table), true);
+    const auto file = state_->file_of(last.txid);
+    const CapturePoint point = point_of(*view, last.txid, checksum, last.epoch);
+    if (auto reset = state_->reset(point, std::move(table), true); !reset) return reset;
+    return file ? state_->note_file(last.txid, *file) : Status();
   }
   // An LTX file of nothing but a shrink would be empty; page 1, which holds the size, has changed with it.
   base::Bytes memory;

@@ -67,6 +67,9 @@ Status Replica::adopt(const ReplicaPosition& position, Txid doubtful_to) {
 bool Replica::position_is_doubtful() const {
   return implementation_->position_is_doubtful();
 }
+void Replica::note_log_end(Txid end) {
+  implementation_->note_log_end(end);
+}
 void Replica::distrust(const std::string& reason) {
   implementation_->distrust(reason);
 }

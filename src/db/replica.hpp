@@ -173,7 +173,10 @@ class Replica {
   /// or when the last of the positions is passed that it could be: what was applied by then has replaced
   /// whatever differed. hand_over() refuses it.
   [[nodiscard]] bool position_is_doubtful() const;
-  /// Begins a quarantine that only seed() ends, since no checksum says what the content is.
+  /// Where the log ends, when it is first known after open(): no content can be newer.
+  void note_log_end(Txid end);
+  /// Begins a quarantine that only seed() ends, also after the next open(), since no checksum says what the
+  /// content is.
   void distrust(const std::string& reason);
 
   /// Reads the whole database and compares its checksum with the position's. Ends a quarantine when they

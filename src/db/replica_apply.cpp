@@ -179,7 +179,11 @@ Status Replica::Implementation::commit(WalTransaction& transaction, const Replic
                                        std::uint32_t page_count) {
   const auto end = transaction.prepare(page_count);
   if (!end) return std::unexpected(end.error());
-  if (auto written = write_record(position_, RecordedState{next, *end}); !written) return written;
+  // Of a replica in quarantine, or one whose position is a guess, only what a seed makes of it is known.
+  const bool base_is_unknown = state_ != ReplicaState::ready;
+  if (auto written = write_record(position_, RecordedState{next, *end}, base_is_unknown); !written) {
+    return written;
+  }
   LITECLUSTER_FAULT_POINT("replica.record.written");
   if (auto committed = transaction.commit(); !committed) return committed;
   header_ = transaction.header();

@@ -27,6 +27,7 @@ class Replica::Implementation {
   [[nodiscard]] Status open();
   [[nodiscard]] Status adopt(const ReplicaPosition& position, Txid doubtful_to);
   [[nodiscard]] bool position_is_doubtful() const { return doubtful_to_ > position_.txid; }
+  void note_log_end(Txid end);
   void distrust(const std::string& reason);
   [[nodiscard]] Status verify();
   [[nodiscard]] Result<Checksum> scan();
@@ -61,7 +62,8 @@ class Replica::Implementation {
   [[nodiscard]] Result<std::optional<ReplicaPosition>> position_from_content();
   [[nodiscard]] Status settle(const ReplicaPosition& position);
   [[nodiscard]] Status same_files() const;
-  [[nodiscard]] Status write_record(const ReplicaPosition& base, std::optional<RecordedState> next);
+  [[nodiscard]] Status write_record(const ReplicaPosition& base, std::optional<RecordedState> next,
+                                    bool base_is_unknown = false);
   /// Begins a transaction when the WAL is as we left it; quarantines otherwise.
   [[nodiscard]] Result<WalTransaction> begin_own();
   /// Sets the state, and makes an Error out of the reason.
@@ -98,6 +100,7 @@ class Replica::Implementation {
   ReplicaState state_ = ReplicaState::empty;
   std::string quarantine_reason_;
   bool only_seed_helps_ = false;  ///< in this quarantine
+  bool guessed_ = false;          ///< the position, by this process
   Txid doubtful_to_;              ///< of the record
   ReplicaPosition position_;
   std::uint32_t page_size_ = 0;

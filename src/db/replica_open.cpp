@@ -1,5 +1,6 @@
 // Opening a replica, deciding what position its data are at, and noticing that somebody else touched it.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -113,6 +114,10 @@ Status Replica::Implementation::decide_position() {
   position_ = record->base.position;
   doubtful_to_ = record->doubtful_to;
   if (const auto position = position_from_record()) return settle(*position);
+  if (record->base_is_unknown) {
+    distrust("its content was not known when it was left");
+    return {};
+  }
   if (record_file_.written_in_this_boot() && header_.frame_max > 0) {
     // Ours are recorded before they are written.
     distrust("the WAL is not what was left: another program wrote to this replica");
@@ -133,9 +138,10 @@ std::optional<ReplicaPosition> Replica::Implementation::position_from_record() c
   const WalEnd live = wal_end_of(header_);
   if (live.frame_max > 0) {
     if (record.next && record.next->wal == live) return record.next->position;
-    if (record.base.wal == live) return record.base.position;
+    if (record.base.wal == live && !record.base_is_unknown) return record.base.position;
     return std::nullopt;
   }
+  if (record.base_is_unknown) return std::nullopt;
   const auto file = file_status(options_.path);
   if (file && record.stamp && *record.stamp == file->stamp) return record.base.position;
   return std::nullopt;
@@ -154,8 +160,11 @@ Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_co
   if (record.next && record.next->position.checksum == *checksum) recorded = record.next->position;
   if (record.base.position.checksum == *checksum) recorded = record.base.position;
   if (recorded && record_file_.written_in_this_boot()) return recorded;
-  doubtful_to_ =
-      std::max({doubtful_to_, record.base.position.txid, record.next ? record.next->position.txid : Txid(0)});
+  const auto newest = record_file_.newest_remembered();
+  if (!newest) return std::unexpected(newest.error());
+  guessed_ = true;
+  doubtful_to_ = std::max(
+      {doubtful_to_, *newest, record.base.position.txid, record.next ? record.next->position.txid : Txid(0)});
   auto remembered = record_file_.recognise(*checksum);
   if (!remembered || (*remembered && (!recorded || (*remembered)->txid < recorded->txid))) return remembered;
   return recorded;
@@ -177,18 +186,21 @@ Status Replica::Implementation::settle(const ReplicaPosition& position) {
   return {};
 }
 
-Status Replica::Implementation::write_record(const ReplicaPosition& base, std::optional<RecordedState> next) {
+Status Replica::Implementation::write_record(const ReplicaPosition& base, std::optional<RecordedState> next,
+                                             bool base_is_unknown) {
   ReplicaRecord record;
   record.file = database_identity_;
   record.base = {base, wal_end_of(header_)};
   record.next = next;
-  record.doubtful_to = doubtful_to_ > base.txid ? doubtful_to_ : Txid(0);
+  record.doubtful_to = doubtful_to_ > base.txid && !base_is_unknown ? doubtful_to_ : Txid(0);
+  record.base_is_unknown = base_is_unknown;
   if (header_.frame_max == writer_->backfilled()) {
     const auto file = file_status(options_.path);
     if (file) record.stamp = file->stamp;
   }
   if (auto written = record_file_.write(record); !written) return written;
   LITECLUSTER_FAULT_POINT("replica.record.slot");
+  if (base_is_unknown && !next) return {};
   return record_file_.remember(next ? next->position : base);
 }
 
@@ -335,6 +347,18 @@ Status Replica::Implementation::reopen() {
 void Replica::Implementation::distrust(const std::string& reason) {
   only_seed_helps_ = true;
   static_cast<void>(quarantine(ErrorCode::corrupt, "trust replica", reason));
+  // So that whoever opens it next knows as well. When it cannot be written, the disk has other worries.
+  const auto& record = record_file_.record();
+  if (!record || record->base_is_unknown) return;
+  if (auto written = write_record(position_, std::nullopt, true); !written) {
+    base::log_warning("cannot record that a replica's content is unknown",
+                      {{"reason", written.error().message()}});
+  }
+}
+
+// The content may be of any state up to here: after a power failure the WAL can be newer than the record.
+void Replica::Implementation::note_log_end(Txid end) {
+  if (std::exchange(guessed_, false)) doubtful_to_ = std::max(doubtful_to_, end);
 }
 
 Status Replica::Implementation::verify() {

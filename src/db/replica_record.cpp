@@ -18,6 +18,7 @@ constexpr std::uint64_t slot_offsets[2] = {0, 4096};
 constexpr std::uint64_t history_offset = 8192;
 constexpr std::uint32_t flag_next = 1;
 constexpr std::uint32_t flag_stamp = 2;
+constexpr std::uint32_t flag_base_is_unknown = 4;
 
 void append_state(base::Bytes& bytes, const RecordedState& state) {
   base::append_big_endian(bytes, state.position.txid.value());
@@ -54,7 +55,8 @@ ReplicaSlot encode_replica_record(const ReplicaRecord& record) {
   base::append_bytes(bytes, record.boot);
   base::append_big_endian(bytes, record.file.device);
   base::append_big_endian(bytes, record.file.inode);
-  base::append_big_endian(bytes, (record.next ? flag_next : 0U) | (record.stamp ? flag_stamp : 0U));
+  base::append_big_endian(bytes, (record.next ? flag_next : 0U) | (record.stamp ? flag_stamp : 0U) |
+                                     (record.base_is_unknown ? flag_base_is_unknown : 0U));
   append_state(bytes, record.base);
   append_state(bytes, record.next.value_or(RecordedState{}));
   const FileStamp stamp = record.stamp.value_or(FileStamp{});
@@ -87,6 +89,7 @@ std::optional<ReplicaRecord> decode_replica_record(base::ByteView bytes) {
   record.base = read_state(reader);
   const RecordedState next = read_state(reader);
   if ((flags & flag_next) != 0) record.next = next;
+  record.base_is_unknown = (flags & flag_base_is_unknown) != 0;
   FileStamp stamp;
   stamp.size = reader.read_big_endian<std::uint64_t>().value_or(0);
   stamp.modified_nanoseconds = static_cast<std::int64_t>(reader.read_big_endian<std::uint64_t>().value_or(0));
@@ -147,22 +150,34 @@ Status ReplicaRecordFile::forget() {
   return base::write_at(descriptor_.get(), zeros, history_offset, path_);
 }
 
-Result<std::optional<ReplicaPosition>> ReplicaRecordFile::recognise(Checksum checksum) const {
+Result<std::vector<ReplicaPosition>> ReplicaRecordFile::remembered() const {
   base::Bytes history(replica_history_size * replica_history_entry_size);
   const auto count = base::read_at(descriptor_.get(), history, history_offset, path_);
   if (!count) return std::unexpected(count.error());
-  std::optional<ReplicaPosition> found;
+  std::vector<ReplicaPosition> positions;
   for (std::size_t at = 0; at + replica_history_entry_size <= *count; at += replica_history_entry_size) {
     const auto entry = base::ByteView(history).subspan(at, replica_history_entry_size);
     const auto number = [&](std::size_t field) {
       return base::load_big_endian<std::uint64_t>(entry.data() + field * 8);
     };
-    const ReplicaPosition position{Txid(number(0)), Checksum(number(1)), Epoch(number(2))};
-    if (position.txid.is_zero() || position.checksum != checksum) continue;
-    if (number(3) != ltx::crc64(entry.first(24))) continue;
-    if (!found || position.txid < found->txid) found = position;
+    if (number(0) == 0 || number(3) != ltx::crc64(entry.first(24))) continue;
+    positions.push_back({Txid(number(0)), Checksum(number(1)), Epoch(number(2))});
   }
-  return found;
+  std::ranges::sort(positions, {}, &ReplicaPosition::txid);
+  return positions;
+}
+
+Result<std::optional<ReplicaPosition>> ReplicaRecordFile::recognise(Checksum checksum) const {
+  const auto positions = remembered();
+  if (!positions) return std::unexpected(positions.error());
+  const auto found = std::ranges::find(*positions, checksum, &ReplicaPosition::checksum);
+  return found == positions->end() ? std::nullopt : std::optional(*found);
+}
+
+Result<Txid> ReplicaRecordFile::newest_remembered() const {
+  const auto positions = remembered();
+  if (!positions) return std::unexpected(positions.error());
+  return positions->empty() ? Txid(0) : positions->back().txid;
 }
 
 Status ReplicaRecordFile::sync() const {
@@ -182,7 +197,10 @@ Result<std::optional<ReplicaPosition>> handed_over_position(const std::filesyste
   const auto opened = ReplicaRecordFile::open(position_path);
   if (!opened) return std::unexpected(opened.error());
   const auto& record = opened->record();
-  if (!record || record->next || !opened->written_in_this_boot()) return std::nullopt;
+  if (!record || record->next || record->base_is_unknown ||
+      record->doubtful_to > record->base.position.txid || !opened->written_in_this_boot()) {
+    return std::nullopt;
+  }
   if (record->file != file->identity || record->stamp != file->stamp) return std::nullopt;
   const auto wal = file_status(database.string() + "-wal");
   if (wal && wal->stamp.size > 0) return std::nullopt;

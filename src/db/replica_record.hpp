@@ -50,6 +50,8 @@ struct ReplicaRecord {
   std::optional<FileStamp> stamp;
   /// The position was found by its checksum, and may as well be another one up to this. 0: no doubt.
   Txid doubtful_to{};
+  /// What the data are at is not known, except when they are at `next`.
+  bool base_is_unknown = false;
 
   friend bool operator==(const ReplicaRecord&, const ReplicaRecord&) = default;
 };
@@ -77,12 +79,15 @@ class ReplicaRecordFile {
   /// The remembered position with this checksum and the lowest TXID: two states of the log can have the same
   /// one (ltx/checksum.hpp), and going on from the first repeats what lies between them.
   [[nodiscard]] Result<std::optional<ReplicaPosition>> recognise(Checksum checksum) const;
+  /// The highest remembered TXID; 0 when there is none.
+  [[nodiscard]] Result<Txid> newest_remembered() const;
   [[nodiscard]] Status sync() const;
   /// True when the record was written since this machine last booted.
   [[nodiscard]] bool written_in_this_boot() const;
 
  private:
   ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor, base::BootId boot);
+  [[nodiscard]] Result<std::vector<ReplicaPosition>> remembered() const;
 
   std::filesystem::path path_;
   base::FileDescriptor descriptor_;

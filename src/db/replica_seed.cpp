@@ -53,7 +53,8 @@ Status Replica::Implementation::seed(const ReplicaSeed& seed, ReplicaPageSource 
         ErrorCode::invalid_argument, "seed replica", options_.path.string(),
         fmt::format("TXID {}, {} pages of {} bytes", seed.txid.value(), seed.page_count, seed.page_size));
   }
-  doubtful_to_ = Txid(0);
+  // What it was is of no interest any more, and a half-made seed must not pass for it.
+  if (position_is_doubtful() && state_ == ReplicaState::ready) distrust("it is about to be seeded");
   // No file at all may be left of what was there, or another one may lie there, or an unreadable one.
   const bool usable = writer_ && same_files() && page_size_ == seed.page_size;
   auto seeded = usable ? seed_into_wal(seed, std::move(source)) : seed_new_file(seed, source);
@@ -61,6 +62,8 @@ Status Replica::Implementation::seed(const ReplicaSeed& seed, ReplicaPageSource 
   state_ = ReplicaState::ready;
   quarantine_reason_.clear();
   only_seed_helps_ = false;
+  guessed_ = false;
+  doubtful_to_ = Txid(0);
   checkpoint_when_due();
   return {};
 }
@@ -97,6 +100,7 @@ Status Replica::Implementation::seed_into_wal(const ReplicaSeed& seed, ReplicaPa
   if (auto forgotten = record_file_.forget(); !forgotten) return forgotten;
   const ReplicaPosition next{seed.txid, *checksum, seed.epoch};
   if (transaction->appended() == 0) {
+    if (header_.frame_max == 0) transaction->discard_leftovers();
     if (auto written = write_record(next, std::nullopt); !written) return written;
     position_ = next;
   } else if (auto committed = commit(*transaction, next, seed.page_count); !committed) {

@@ -215,6 +215,7 @@ class FollowerImplementation final : public Follower {
         meter_.log_reaches(end, base::system_clock().boot_time());
       }
       log_epoch_ = view.highest_epoch();
+      feeder_->replica().note_log_end(view.end().txid);
       return feeder_->plan(view);
     });
     seeding_ = std::holds_alternative<Reseed>(work);

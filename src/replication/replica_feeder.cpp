@@ -77,6 +77,7 @@ FollowWork ReplicaFeeder::plan(const log::LogView& view) const {
 }
 
 Result<Advance> ReplicaFeeder::advance(const Context& context, const log::LogView& view) {
+  replica_.note_log_end(view.end().txid);
   return carry_out(context, plan(view));
 }
 
@@ -201,7 +202,7 @@ Status ReplicaFeeder::apply(const log::Object& object, base::ByteView bytes) {
 
 // The object does not fit. When a checksum says so it may be the object's fault or the replica's.
 Status ReplicaFeeder::judge_mismatch(const log::Object& object, const Error& error, bool in_doubt) {
-  if (in_doubt && replica_.position_is_doubtful()) {
+  if (replica_.position_is_doubtful()) {
     replica_.distrust("what follows its supposed position does not fit: " + error.message());
     return std::unexpected(error);
   }

@@ -185,6 +185,30 @@ TEST_F(CaptureRestart, DoesNotTakeAnotherFileOfTheSameTxidAndChecksumForWhatItCa
   }
 }
 
+// Litestream writes over names that are taken, and says nothing of the content.
+TEST_F(CaptureRestart, DoesNotTakeAnAcknowledgedTxidForItsOwnAfterAnotherWroteOverIt) {
+  for (const bool file_is_known : {false, true}) {
+    LogEnd end = end_of(shadow_);
+    if (file_is_known) {
+      application_->run(insert_rows(1));
+      const auto database = attach(options_, end);
+      const auto captured = database->capture();
+      ASSERT_TRUE(captured && *captured);
+      shadow_.apply(**captured);
+      ASSERT_TRUE(database->note_file((*captured)->txid(), Checksum(77)));
+      ASSERT_TRUE(database->acknowledge((*captured)->txid(), Epoch(1)));
+      end = end_of(shadow_);
+      end.file_checksum = Checksum(78);
+    } else {
+      end.checksum.reset();
+    }
+    const auto database = attach(options_, end);
+    ASSERT_NE(database, nullptr);
+    EXPECT_EQ(database->attach_report().outcome, AttachOutcome::complete);
+    follow(*database, shadow_);
+  }
+}
+
 TEST_F(CaptureRestart, DoesNotTakeAFileThatWasPutInItsPlaceForANewerState) {
   application_.reset();
   std::filesystem::copy_file(options_.path, directory_ / "older");

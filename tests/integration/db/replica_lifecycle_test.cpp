@@ -306,6 +306,39 @@ TEST_F(ReplicaLifecycle, SaysWhenItsPositionIsNoMoreThanAGuess) {
   EXPECT_EQ(outcome(replica.verify()), "ok");
 }
 
+// Another program wrote, which was noticed; the seed that should mend it is killed, at each place, or never
+// begins.
+TEST_F(ReplicaLifecycle, StillDistrustsWhatAnotherProgramWroteAfterAKillOfTheSeed) {
+  int distrusted = 0;
+  for (const char* point :
+       {"", "replica.record.slot", "replica.record.written", "replica.wal.frames", "replica.wal.index"}) {
+    const auto path = directory_ / (std::string("foreign-") + point);
+    ChildProcess killed = ChildProcess::run([&] {
+      Replica replica = open_replica(path);
+      if (!seed_with(replica, images_[5], changes_[5])) return 1;
+      auto other = Connection::open(path, SQLITE_OPEN_READWRITE);
+      if (!other->execute("UPDATE state SET counter = 77")) return 2;
+      if (apply(replica, changes_[6])) return 3;
+      if (replica.state() != ReplicaState::quarantined) return 4;
+      if (*point == '\0') ::kill(::getpid(), SIGKILL);
+      test::set_fault(point);
+      return seed_with(replica, images_[7], changes_[7]) ? 0 : 5;
+    });
+    ASSERT_EQ(killed.wait(), "signal 9") << point;
+    Replica replica = open_replica(path);
+    // The last of its frames may be there, and then the seed counts.
+    if (replica.state() == ReplicaState::quarantined) {
+      ++distrusted;
+      EXPECT_EQ(replica.verify().error().code(), ErrorCode::corrupt) << point;
+      ASSERT_EQ(outcome(seed_with(replica, images_[7], changes_[7])), "ok");
+    }
+    EXPECT_EQ(replica.position().txid, changes_[7].txid) << point;
+    ASSERT_EQ(outcome(apply(replica, changes_[8])), "ok");
+    EXPECT_EQ(outcome(replica.verify()), "ok");
+  }
+  EXPECT_EQ(distrusted, 3);
+}
+
 TEST_F(ReplicaLifecycle, DoubtsItsPositionNoLongerWhenTheLastOneThatItCouldBeIsPassed) {
   {
     Replica replica = open_replica(path_);
@@ -316,7 +349,12 @@ TEST_F(ReplicaLifecycle, DoubtsItsPositionNoLongerWhenTheLastOneThatItCouldBeIsP
   Replica replica = open_replica(path_);
   follow(replica, 9);
   EXPECT_TRUE(replica.position_is_doubtful());
-  follow(replica, 10);
+  // What the log holds beyond may be in the WAL and not in the record.
+  replica.note_log_end(Txid(12));
+  follow(replica, 11);
+  EXPECT_TRUE(replica.position_is_doubtful());
+  replica.note_log_end(Txid(14));
+  follow(replica, 12);
   EXPECT_FALSE(replica.position_is_doubtful());
 }
 
