@@ -66,6 +66,8 @@ struct CapturePoint {
   std::uint32_t page_count = 0;
   /// Inode of the database file.
   std::uint64_t inode = 0;
+  /// When that file was made (db::FileStatus); 0: not known.
+  std::int64_t born_nanoseconds = 0;
   /// Up to where the WAL belongs to this state.
   wal::Position wal;
 

@@ -19,7 +19,7 @@ void append_point(base::Bytes& bytes, const CapturePoint& point) {
   base::append_big_endian(bytes, point.wal.salts.second);
   base::append_big_endian(bytes, point.wal.checksum.first);
   base::append_big_endian(bytes, point.wal.checksum.second);
-  base::append_big_endian(bytes, std::uint64_t{0});  // reserved
+  base::append_big_endian(bytes, static_cast<std::uint64_t>(point.born_nanoseconds));
 }
 
 // The reader fails as a whole; the caller looks at failed() once.
@@ -38,7 +38,7 @@ CapturePoint read_point(base::ByteReader& reader) {
   point.wal.salts.second = u32();
   point.wal.checksum.first = u32();
   point.wal.checksum.second = u32();
-  u64();
+  point.born_nanoseconds = static_cast<std::int64_t>(u64());
   return point;
 }
 

@@ -75,7 +75,7 @@ Result<std::unique_ptr<Database>> Database::attach(DatabaseOptions options, std:
                                   .barrier = std::move(*barrier),
                                   .worker = std::move(*worker)},
       std::move(*notifier));
-  if (auto begun = implementation->begin(file->identity, log_end, context); !begun) {
+  if (auto begun = implementation->begin(*file, log_end, context); !begun) {
     return std::unexpected(begun.error());
   }
   return std::unique_ptr<Database>(new Database(std::move(implementation)));

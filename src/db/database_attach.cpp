@@ -31,6 +31,7 @@ CapturePoint Database::Implementation::point_of(const PageView& view, Txid txid,
           .page_size = page_size_,
           .page_count = view.page_count(),
           .inode = identity_.inode,
+          .born_nanoseconds = born_nanoseconds_,
           .wal = view.end()};
 }
 
@@ -41,12 +42,13 @@ void Database::Implementation::take_position(const PageView& view) {
   commits_since_ = 0;
 }
 
-Status Database::Implementation::begin(FileIdentity identity, const std::optional<LogEnd>& log_end,
+Status Database::Implementation::begin(const FileStatus& file, const std::optional<LogEnd>& log_end,
                                        const Context& context) {
   const auto pinned = connections_.pins[active_pin_].pin();
   if (!pinned) return std::unexpected(pinned.error());
   policy_.pinned(pinned->all_in_file);
-  identity_ = identity;
+  identity_ = file.identity;
+  born_nanoseconds_ = file.born_nanoseconds;
   const auto wal_file = file_status(wal_path_);
   if (!wal_file) return std::unexpected(wal_file.error());
   wal_identity_ = wal_file->identity;
@@ -73,7 +75,7 @@ Status Database::Implementation::begin(FileIdentity identity, const std::optiona
   const auto stored = find_stored_state(log_end);
   if (!stored) return std::unexpected(stored.error());
   // Another file may have been put there, of any age.
-  const bool same_file = *stored && state_->last().inode == identity_.inode;
+  const bool same_file = *stored && is_same_file(state_->last());
   report_.content_is_newer = same_file && state_->confirmed_in_this_boot();
   if (*stored) {
     report_.stored_epoch = state_->acknowledged_epoch();
@@ -173,9 +175,15 @@ Result<bool> Database::Implementation::find_stored_state(const std::optional<Log
   return true;
 }
 
+bool Database::Implementation::is_same_file(const CapturePoint& point) const {
+  const bool same_birth =
+      point.born_nanoseconds == 0 || born_nanoseconds_ == 0 || point.born_nanoseconds == born_nanoseconds_;
+  return point.inode == identity_.inode && same_birth;
+}
+
 Result<bool> Database::Implementation::continue_from(const PinnedState& pinned, const PageView& view) {
   const CapturePoint& last = state_->last();
-  if (last.inode != identity_.inode) {
+  if (!is_same_file(last)) {
     report_.reason = "another file lies under the database's name";
     return false;
   }

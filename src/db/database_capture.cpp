@@ -257,6 +257,7 @@ Result<CapturedTransaction> Database::Implementation::build(Gathered gathered) {
                            .page_size = page_size_,
                            .page_count = gathered.scan.commit,
                            .inode = identity_.inode,
+                           .born_nanoseconds = born_nanoseconds_,
                            .wal = gathered.scan.position};
   return finish(point, std::move(gathered), changes, std::move(memory), std::move(view));
 }

@@ -31,7 +31,7 @@ class Database::Implementation {
                  std::unique_ptr<ChangeNotifier> notifier);
 
   // database_attach.cpp
-  [[nodiscard]] Status begin(FileIdentity identity, const std::optional<LogEnd>& log_end,
+  [[nodiscard]] Status begin(const FileStatus& file, const std::optional<LogEnd>& log_end,
                              const Context& context);
 
   // database_capture.cpp
@@ -87,6 +87,7 @@ class Database::Implementation {
   [[nodiscard]] bool is_as_handed_over(const PageView& view, const std::optional<LogEnd>& log_end) const;
   [[nodiscard]] bool is_recorded_here(const LogEnd& log_end) const;
   [[nodiscard]] Result<bool> find_stored_state(const std::optional<LogEnd>& log_end);
+  [[nodiscard]] bool is_same_file(const CapturePoint& point) const;
   [[nodiscard]] Result<bool> continue_from(const PinnedState& pinned, const PageView& view);
   [[nodiscard]] Status compare(const std::optional<LogEnd>& log_end, bool stored,
                                const std::shared_ptr<PageView>& view, const Context& context);
@@ -133,6 +134,7 @@ class Database::Implementation {
   std::unique_ptr<ChangeNotifier> notifier_;
   std::size_t active_pin_ = 0;
   FileIdentity identity_;
+  std::int64_t born_nanoseconds_ = 0;
   FileIdentity wal_identity_;
   FileIdentity index_identity_;
   std::uint32_t page_size_ = 0;

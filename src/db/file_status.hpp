@@ -27,9 +27,12 @@ struct FileStamp {
 struct FileStatus {
   FileIdentity identity;
   FileStamp stamp;
+  /// When the file was made, nanoseconds since 1970: the number of a removed one is given away again. 0: the
+  /// file system does not say.
+  std::int64_t born_nanoseconds = 0;
 };
 
-/// stat(2). Errors: not_found when there is none; those of the file system.
+/// statx(2). Errors: not_found when there is none; those of the file system.
 [[nodiscard]] Result<FileStatus> file_status(const std::filesystem::path& path);
 
 }  // namespace litecluster::db

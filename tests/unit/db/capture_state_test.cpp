@@ -18,6 +18,7 @@ CapturePoint point(std::uint64_t txid, std::uint32_t pages) {
       .page_size = 4096,
       .page_count = pages,
       .inode = 99,
+      .born_nanoseconds = 1'234'567,
       .wal = {
           .offset = 32 + txid, .salts = {.first = 1, .second = 2}, .checksum = {.first = 3, .second = 4}}};
 }
