@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include "base/logging.hpp"
@@ -14,6 +15,8 @@ namespace {
 
 constexpr const char* operation = "append to the log";
 constexpr int attempts_max = 3;
+/// How long the end of the log may take to be read. Servers that lost the object meanwhile will never show it.
+constexpr std::chrono::seconds proof_patience{10};
 
 }  // namespace
 
@@ -176,7 +179,7 @@ Result<Appender::Outcome> Appender::settle(const Context& context, Object object
 }
 
 Status Appender::prove(const Context& context, const Object& object) const {
-  const auto end = read_end_(context, object.sequence);
+  const auto end = read_end_(context.with_timeout(proof_patience), object.sequence);
   if (!end) return std::unexpected(end.error().within(operation, to_string(object.name)));
   if (end->txid == object.name.max && end->author == author_) return {};
   if (end->txid < object.name.max) {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/logging.hpp"
 #include "log/restore.hpp"
 #include "ltx/encoder.hpp"
 
@@ -59,6 +60,16 @@ Result<Object> fence_log(const Context& context, ObjectBucket& bucket, Appender&
         if (!view) return std::unexpected(view.error().within(operation, bucket.name()));
       }
       const LogEnd end = view->end();
+      const auto stale = view->stale().find(ObjectName::raw(apply->txid));
+      if (end.txid < apply->txid && stale != view->stale().end()) {
+        base::log_warning(
+            "removing a stale object behind the end of the log",
+            {{"object", to_string(stale->first)}, {"author", to_string(*stale->second.author)}});
+        if (auto removed = bucket.remove(context, stale->second); !removed)
+          return std::unexpected(removed.error());
+        protocol.removed();
+        continue;
+      }
       if (end.txid < apply->txid) {
         return failure(ErrorCode::unavailable, operation, bucket.name(),
                        fmt::format("the listing does not show TXID {} yet", to_string(apply->txid)));

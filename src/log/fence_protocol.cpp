@@ -22,6 +22,7 @@ FenceProtocol::FenceProtocol(Author author, const LogView& view)
 void FenceProtocol::applied(const LogEnd& end) {
   const auto* apply = std::get_if<Apply>(&action_);
   if (apply == nullptr || end.txid < apply->txid) return;
+  taken_ = false;
   if (end.author == author_) {
     // We have been here before: the fence of this very author stands.
     action_ = Done{end.txid};
@@ -50,7 +51,13 @@ void FenceProtocol::taken(const Object& by) {
                           to_string(txid)));
   } else {
     action_ = Apply{txid};
+    taken_ = true;
   }
+}
+
+void FenceProtocol::removed() {
+  const auto* apply = std::get_if<Apply>(&action_);
+  if (apply != nullptr && std::exchange(taken_, false)) action_ = Append{apply->txid};
 }
 
 void FenceProtocol::fail_deposed(const std::string& reason) {

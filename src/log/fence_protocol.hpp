@@ -7,6 +7,9 @@
 // taken and it learns that it is deposed. An epoch at or above E in the log, by somebody else, means that E
 // is not ours to use.
 //
+// Servers that lost the log's end may leave an object behind it that an older leader wrote and that a fence since
+// then has made stale (log_view.hpp). No reader will ever take it in, so it is removed, and the name is used.
+//
 // This class is only the protocol. The driver (fence.hpp) applies and appends.
 #pragma once
 
@@ -53,12 +56,15 @@ class FenceProtocol {
   void appended();
   /// The name of the fence is taken by `by`.
   void taken(const Object& by);
+  /// What took it was stale, and is removed.
+  void removed();
 
  private:
   void fail_deposed(const std::string& reason);
 
   Author author_;
   Action action_;
+  bool taken_ = false;  ///< why the action is to apply
   int rounds_ = 0;
 };
 

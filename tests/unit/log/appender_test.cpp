@@ -28,6 +28,20 @@ TEST_F(AppenderTest, RefusesToStartWithoutTheEndOfTheLog) {
   EXPECT_EQ(append_next(*make_appender(1)).error().code(), ErrorCode::failed_precondition);
 }
 
+// Servers that lose an object after they acknowledged it never show it.
+TEST_F(AppenderTest, DoesNotWaitForEverToSeeItsObject) {
+  std::optional<std::chrono::nanoseconds> patience;
+  Appender appender(bucket_, author(1), [&](const Context& context, Revision) -> Result<LogEnd> {
+    patience = context.remaining(1h);
+    return failure(ErrorCode::deadline_exceeded, "wait for the log", "", "");
+  });
+  appender.start({});
+  EXPECT_EQ(append_next(appender).error().code(), ErrorCode::deadline_exceeded);
+  ASSERT_TRUE(patience);
+  EXPECT_LE(*patience, 10s);
+  EXPECT_TRUE(appender.has_unresolved());
+}
+
 TEST_F(AppenderTest, RefusesAFileOfAnotherTxid) {
   const auto appender = make_appender(1);
   appender->start({.txid = Txid(5)});

@@ -95,6 +95,17 @@ TEST(FenceProtocol, GivesUpInTheEnd) {
   EXPECT_EQ(error_of(protocol), ErrorCode::unavailable);
 }
 
+TEST(FenceProtocol, UsesTheNameOfAStaleObjectThatIsRemoved) {
+  FenceProtocol protocol(author(3), view_of(raw(1)));
+  protocol.removed();
+  EXPECT_EQ(txid_of<FenceProtocol::Apply>(protocol), Txid(1)) << "nothing was taken yet";
+  protocol.applied(reached(1));
+  protocol.taken(raw(2, 1));
+  EXPECT_EQ(txid_of<FenceProtocol::Apply>(protocol), Txid(2));
+  protocol.removed();
+  EXPECT_EQ(txid_of<FenceProtocol::Append>(protocol), Txid(2));
+}
+
 TEST(FenceProtocol, IgnoresEventsThatDoNotFit) {
   FenceProtocol protocol(author(2), view_of(raw(1)));
   protocol.appended();

@@ -140,6 +140,37 @@ TEST_F(FenceTest, ThatArrivesLateIsRecognisedUnderItsName) {
   append_many(*leader, 1);
 }
 
+// The servers lost TXIDs 2 and 3. The old leader's next append went behind the hole; somebody's fence went into
+// it, and is all that this one did.
+TEST_F(FenceTest, RemovesAStaleObjectThatALostEndOfTheLogLeftUnderItsName) {
+  const auto old_leader = make_appender(1, "old");
+  old_leader->start({});
+  append_many(*old_leader, 2);
+  const Txid hole = old_leader->end();
+  append_many(*old_leader, 1);
+  bucket_.lose_end(2);
+  EXPECT_EQ(append_next(*old_leader).error().code(), ErrorCode::gap);
+  ASSERT_TRUE(bucket_.contains(ObjectName::raw(Txid(4))));
+  const auto second = make_appender(2, "second");
+  ASSERT_TRUE(bucket_.put(context_,
+                          {.name = ObjectName::raw(hole),
+                           .created_at = clock_.wall_time(),
+                           .author = author(2, "second"),
+                           .checksum = model_.checksum()},
+                          *make_fence_file(hole, model_.page_count(), model_.page(1), clock_.wall_time(),
+                                           ltx::PageEncoding::block)));
+  // It stands at 2. The next goes to 3, which is free, and the one after it finds 4 taken.
+  const auto third = make_appender(3, "third");
+  const auto fence = fence_log(context_, bucket_, *third, driver());
+  ASSERT_TRUE(fence) << fence.error().message();
+  EXPECT_EQ(fence->name, ObjectName::raw(Txid(3)));
+  const auto fourth = make_appender(4, "fourth");
+  const auto next = fence_log(context_, bucket_, *fourth, driver());
+  ASSERT_TRUE(next) << next.error().message();
+  EXPECT_EQ(next->name, ObjectName::raw(Txid(4)));
+  EXPECT_EQ(next->author, author(4, "fourth"));
+}
+
 TEST_F(FenceTest, IsRefusedWhenANewerEpochIsInTheLog) {
   const auto leader = make_appender(5);
   leader->start({});
