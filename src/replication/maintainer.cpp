@@ -106,6 +106,12 @@ class MaintainerImplementation final : public Maintainer {
       const auto newest = watcher_.with_view([](const log::LogView& view) { return view.end().created_at; });
       retention_clock_.emplace(newest, wall, boot);
     }
+    // First: nothing is removed from a log that cannot be restored, and that is an error.
+    const auto hole = find_hole();
+    if (!hole) return std::unexpected(hole.error());
+    if (*hole) {
+      if (const auto written = snapshot(stop_); !written) return std::unexpected(written.error());
+    }
     const auto report =
         log::run_maintenance(stop_, maintenance_, watcher_, schedule_, options_.retention,
                              retention_clock_->at(wall, boot, options_.retention), settled_.at(boot));
@@ -117,9 +123,7 @@ class MaintainerImplementation final : public Maintainer {
       if (view.end().txid < position) return false;
       return log::snapshot_due(view, position, base::system_clock().wall_time(), options_.snapshot_interval);
     });
-    const auto hole = find_hole();
-    if (!hole) return std::unexpected(hole.error());
-    if (due || *hole) {
+    if (due) {
       if (const auto written = snapshot(stop_); !written) return std::unexpected(written.error());
     }
     return remove_orphans();
