@@ -174,6 +174,11 @@ bool DatabaseRole::overtaken() const {
   const base::MutexLock lock(mutex_);
   if (!follower_ && !dormant_watcher_ && !session_) return true;
   if (!dormant_watcher_ || !dormant_position_) return false;
+  // A watch that has ended for good sees nobody.
+  const auto watching = dormant_watcher_->status();
+  const bool ended = !watching && (watching.error().code() == ErrorCode::gap ||
+                                   watching.error().code() == ErrorCode::not_found);
+  if (ended) return true;
   return dormant_watcher_->with_view([](const log::LogView& view) { return view.end().txid; }) >
          dormant_position_->txid;
 }

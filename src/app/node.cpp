@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::chrono::milliseconds tick_interval{200};
 constexpr std::chrono::milliseconds step_retry{200};
+/// How often a hand-over that waits for the log looks whether there is one.
+constexpr std::chrono::seconds final_sync_look{3};
 /// Members tell their position once a heartbeat, so some lag is only seeming.
 constexpr std::uint64_t successor_lag_max = 5000;
 
@@ -231,12 +233,34 @@ Status App::Impl::carry_out(app::Step step, const Context& context) {
     case app::Step::lower_vip: return vip_->release();
     case app::Step::stop_backend: return backend_.backend->stop(context);
     case app::Step::run_on_passive: return hooks_->call("on_passive", context, hooks.on_passive);
-    case app::Step::final_sync: return database_->final_sync(context);
+    case app::Step::final_sync: return final_sync(context);
     case app::Step::detach_capture: return database_->detach_capture();
     case app::Step::release_lease: return release_lease(context);
     case app::Step::follow: return become_standby(context);
   }
   return {};
+}
+
+// False after an alarm: the node ends.
+bool App::Impl::bucket_is_the_same() {
+  const auto checked = check_bucket(Context::background(), false);
+  if (checked) return true;
+  base::log_error("the log's bucket is not the one that it was", {{"reason", checked.error().message()}});
+  const base::MutexLock lock(mutex_);
+  refused_ = checked.error();
+  machine_.shut_down();
+  changed_.notify_all();
+  return false;
+}
+
+// For as long as it takes, unless the bucket is gone: waiting for that would hold the lease for good.
+Status App::Impl::final_sync(const Context& context) {
+  while (true) {
+    if (auto same = bucket_guard_->status(options_.sqlite->bucket); !same) return same;
+    auto synced = database_->final_sync(context.with_timeout(final_sync_look));
+    if (synced || context.done() || synced.error().code() != ErrorCode::deadline_exceeded) return synced;
+    static_cast<void>(bucket_is_the_same());
+  }
 }
 
 Status App::Impl::release_lease(const Context& context) {
@@ -298,15 +322,7 @@ void App::Impl::tick() {
     }
     lease_->log_epoch_seen(database_->log_epoch());
     if (base::system_clock().boot_time() - bucket_checked_ >= bucket_check_interval) {
-      if (const auto checked = check_bucket(Context::background(), false); !checked) {
-        base::log_error("the log's bucket is not the one that it was",
-                        {{"reason", checked.error().message()}});
-        const base::MutexLock lock(mutex_);
-        refused_ = checked.error();
-        machine_.shut_down();
-        changed_.notify_all();
-        return;
-      }
+      if (!bucket_is_the_same()) return;
     }
     if (standby && database_->overtaken()) {
       if (auto followed = database_->follow(Context::background().with_timeout(follow_patience_));

@@ -90,6 +90,8 @@ class App::Impl {
 
   void work();
   [[nodiscard]] Status carry_out(app::Step step, const Context& context);
+  [[nodiscard]] bool bucket_is_the_same();
+  [[nodiscard]] Status final_sync(const Context& context);
   [[nodiscard]] Status release_lease(const Context& context);
   [[nodiscard]] Status become_standby(const Context& context);
   void tick();
