@@ -15,7 +15,8 @@ namespace {
 
 constexpr const char* operation = "append to the log";
 constexpr int attempts_max = 3;
-/// How long the end of the log may take to be read. Servers that lost the object meanwhile will never show it.
+/// How long the end of the log may take to be read. Servers that lost the object meanwhile will never show
+/// it.
 constexpr std::chrono::seconds proof_patience{10};
 
 }  // namespace

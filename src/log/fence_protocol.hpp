@@ -7,8 +7,9 @@
 // taken and it learns that it is deposed. An epoch at or above E in the log, by somebody else, means that E
 // is not ours to use.
 //
-// Servers that lost the log's end may leave an object behind it that an older leader wrote and that a fence since
-// then has made stale (log_view.hpp). No reader will ever take it in, so it is removed, and the name is used.
+// Servers that lost the log's end may leave an object behind it that an older leader wrote and that a fence
+// since then has made stale (log_view.hpp). No reader will ever take it in, so it is removed, and the name is
+// used.
 //
 // This class is only the protocol. The driver (fence.hpp) applies and appends.
 #pragma once

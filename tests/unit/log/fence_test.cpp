@@ -140,8 +140,8 @@ TEST_F(FenceTest, ThatArrivesLateIsRecognisedUnderItsName) {
   append_many(*leader, 1);
 }
 
-// The servers lost TXIDs 2 and 3. The old leader's next append went behind the hole; somebody's fence went into
-// it, and is all that this one did.
+// The servers lost TXIDs 2 and 3. The old leader's next append went behind the hole; somebody's fence went
+// into it, and is all that this one did.
 TEST_F(FenceTest, RemovesAStaleObjectThatALostEndOfTheLogLeftUnderItsName) {
   const auto old_leader = make_appender(1, "old");
   old_leader->start({});
