@@ -129,7 +129,10 @@ def main():
 
             # Without NATS it stays and says that it does not know; then goes on.
             servers.servers[0].stop()
-            said("nothing is heard from the server", 1)
+            # It may not have come as far as watching the log.
+            cluster.wait_until(lambda: any(text in (directory / "follow.log").read_text() for text in
+                                           ("nothing is heard from the server", "there is no connection to a server")),
+                               60, "that the server is away")
             assert standby.running()
             standby.signal(signal.SIGTERM)
             assert standby.child.wait(30) == 0
