@@ -239,6 +239,13 @@ Status ReplicaFeeder::seed(const Context& context, const std::optional<Txid>& ta
                       static_cast<void>(unusable(object, error, false));
                     }});
   if (!report) return std::unexpected(report.error().within("seed the replica"));
+  // A server that lags behind its peers lists less than there is. Readers have seen more.
+  const bool all_used = !options_.passed_over || options_.passed_over().empty();
+  if (!target && all_used && report->txid < replica_.position().txid) {
+    return failure(ErrorCode::unavailable, "seed the replica", "TXID " + to_string(report->txid),
+                   "the servers list no more, and the replica was at TXID " +
+                       to_string(replica_.position().txid) + " already");
+  }
   const auto descriptor = base::open_file(file.path(), O_RDONLY);
   if (!descriptor) return std::unexpected(descriptor.error());
   const auto read_page = [&](PageNo number, std::span<std::byte> page) -> Status {

@@ -6,7 +6,7 @@
 // that it leads from and to the database checksums that it and its metadata promise. When the last of these
 // fails, the replica itself is checked: if its content is what it should be, the object is bad and is passed
 // over; otherwise, or when its position was found by no more than a checksum, the replica is quarantined and
-// seeded anew.
+// seeded anew. A seed does not lead back behind where the replica was, except around bad objects.
 //
 // A replica in quarantine is read through once before anything is fetched: what was put back, or was never
 // harmed, goes on from where it is.

@@ -294,6 +294,32 @@ TEST_F(DatabaseRoleTest, APromotionOfAFollowerDoesNotListTheLog) {
   EXPECT_EQ(Node::texts(second.database()), "one two");
 }
 
+// Another program has written into the replica, so that it has to be seeded; the servers do not list all yet.
+TEST_F(DatabaseRoleTest, AStandbyThatIsSeededAnewDoesNotGoBack) {
+  Node first("a", directory_.path(), bucket_);
+  Node second("b", directory_.path(), bucket_);
+  first.start();
+  first.lead_and_write(1, "one");
+  second.start();
+  ASSERT_TRUE(follows_to_the_end(second));
+  const Txid before = log_end();
+  {
+    auto program = db::Connection::open(second.replica());
+    ASSERT_TRUE(program && program->execute("INSERT INTO entry VALUES('not ours')"));
+  }
+  bucket_.hide_newest_from_listings(2);
+  first.write("two");
+  first.sync();
+  ASSERT_TRUE(test::eventually([&] {
+    const auto problem = second.role().problem();
+    return problem && problem->reason().find("list no more") != std::string::npos;
+  }));
+  EXPECT_EQ(second.role().position()->txid, before);
+  bucket_.hide_newest_from_listings(0);
+  ASSERT_TRUE(follows_to_the_end(second));
+  EXPECT_EQ(Node::texts(second.replica()), "one two");
+}
+
 // The object was stored, but the agent died before it heard so.
 TEST_F(DatabaseRoleTest, WhatTheLogTookWithoutAnAnswerIsNotDiverged) {
   Node first("a", directory_.path(), bucket_);

@@ -127,6 +127,9 @@ Status Feeder::seed(const Context& context, std::optional<Txid> target) {
       return failure(ErrorCode::corrupt, "seed the replica", to_string(last->name),
                      "its checksum is another");
     }
+    if (!target && bad_objects_.passed_over().empty() && reached < replica().txid()) {
+      return failure(ErrorCode::unavailable, "seed the replica", {}, "the servers list no more");
+    }
     const auto info = bucket_.info(context, log::ObjectName::raw(reached));
     const Epoch epoch = info && info->author ? info->author->epoch : Epoch();
     const Txid before = replica().txid();
