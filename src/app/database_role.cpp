@@ -29,13 +29,6 @@ std::string text_of(const std::filesystem::path& path) {
   return path.string();
 }
 
-Status remove_file(const std::filesystem::path& path) {
-  std::error_code error;
-  std::filesystem::remove(path, error);
-  if (error) return std::unexpected(base::errno_error(error.value(), "remove", path.string()));
-  return {};
-}
-
 Status write_difference(const Context& context, const db::CapturedTransaction& difference,
                         const std::filesystem::path& path) {
   auto file = base::AtomicFile::create(path);
@@ -175,10 +168,7 @@ bool DatabaseRole::overtaken() const {
   if (!follower_ && !dormant_watcher_ && !session_) return true;
   if (!dormant_watcher_ || !dormant_position_) return false;
   // A watch that has ended for good sees nobody.
-  const auto watching = dormant_watcher_->status();
-  const bool ended = !watching && (watching.error().code() == ErrorCode::gap ||
-                                   watching.error().code() == ErrorCode::not_found);
-  if (ended) return true;
+  if (dormant_watcher_->has_ended()) return true;
   return dormant_watcher_->with_view([](const log::LogView& view) { return view.end().txid; }) >
          dormant_position_->txid;
 }
@@ -193,11 +183,11 @@ Status DatabaseRole::primary_to_replica(const FormerPrimary& primary) {
   // A replica that lies there as well is older: the primary was made out of it. Its record goes last, since
   // it may be what says what the primary is.
   for (const char* suffix : {"", "-wal", "-shm"}) {
-    if (auto removed = remove_file(text_of(replica_path) + suffix); !removed) return removed;
+    if (auto removed = base::remove_file(text_of(replica_path) + suffix); !removed) return removed;
   }
   LITECLUSTER_FAULT_POINT("retire.move");
   if (auto moved = db::move_database(options_.sqlite.path, replica_path); !moved) return moved;
-  if (auto removed = remove_file(db::position_path_of(replica_path)); !removed) return removed;
+  if (auto removed = base::remove_file(db::position_path_of(replica_path)); !removed) return removed;
   LITECLUSTER_FAULT_POINT("retire.adopt");
   db::ReplicaOptions replica_options;
   replica_options.path = replica_path;

@@ -33,11 +33,9 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   if (!state) return std::unexpected(state.error());
   const auto acknowledged = (*state)->acknowledged();
   if ((*state)->known()) {
-    const auto recognises = [&](const log::Object& object) {
-      const auto file = (*state)->file_of(object.name.max);
-      return acknowledged == object.name.max || (file && file == object.file_checksum);
-    };
-    if (ours != nullptr && ours->checksum && recognises(*ours)) return log_end_of(*ours);
+    const bool recognised =
+        ours != nullptr && ours->checksum && (*state)->recognises(ours->name.max, ours->file_checksum);
+    if (recognised) return log_end_of(*ours);
     const log::Object* confirmed =
         acknowledged ? question.view.find(log::ObjectName::raw(*acknowledged)) : nullptr;
     return confirmed != nullptr ? std::optional(log_end_of(*confirmed)) : std::nullopt;
@@ -77,7 +75,7 @@ Result<Found> look_at(db::Database& database) {
 struct ProvenState {
   Txid txid;
   Epoch epoch;
-  Txid doubtful_to;
+  Txid doubtful_to{};
 };
 
 // The state in the log that this content is, or leads to, beyond doubt.
@@ -90,7 +88,7 @@ Result<std::optional<ProvenState>> proven_state(const Context& context, const Fo
     const auto replica = db::handed_over_position(question.replica_position, question.database.path);
     if (!replica) return std::unexpected(replica.error());
     if (*replica && (*replica)->checksum == found.content.checksum) {
-      return Proven({.txid = (*replica)->txid, .epoch = (*replica)->epoch, .doubtful_to = {}});
+      return Proven({.txid = (*replica)->txid, .epoch = (*replica)->epoch});
     }
   }
   // Commits that certainly came after a state of the log, and are in no object of ours, are commits that the
@@ -98,7 +96,7 @@ Result<std::optional<ProvenState>> proven_state(const Context& context, const Fo
   if (found.report.content_is_newer || !found.difference) return Proven();
   const log::Object* state = question.view.find_state(found.content.checksum);
   if (state == nullptr) return Proven();
-  ProvenState proven{.txid = state->name.max, .epoch = log_end_of(*state).epoch, .doubtful_to = {}};
+  ProvenState proven{.txid = state->name.max, .epoch = log_end_of(*state).epoch};
   if (nothing_stored) return found.difference->description().commit == 1 ? Proven(proven) : Proven();
   if (!found.difference_is_whole) return Proven();
   const auto replaces = replay_replaces(context, question.bucket, question.view, state->name.max,
@@ -117,8 +115,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
   auto database = db::Database::attach(question.database, *base, context);
   if (!database && database.error().code() == ErrorCode::corrupt) {
     base::log_error("the former primary is damaged", {{"reason", database.error().message()}});
-    return FormerPrimary{
-        .worth = PrimaryWorth::diverged, .position = {}, .epoch = {}, .doubtful_to = {}, .difference = {}};
+    return FormerPrimary{.worth = PrimaryWorth::diverged, .position = {}, .epoch = {}, .difference = {}};
   }
   if (!database) return std::unexpected(database.error());
   auto found = look_at(**database);
@@ -127,7 +124,6 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
     return FormerPrimary{.worth = PrimaryWorth::prefix,
                          .position = found->content,
                          .epoch = *base ? (*base)->epoch : found->report.stored_epoch,
-                         .doubtful_to = {},
                          .difference = std::nullopt};
   }
   const auto state = proven_state(context, question, *found);
@@ -148,7 +144,6 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
   return FormerPrimary{.worth = ahead ? PrimaryWorth::ahead : PrimaryWorth::diverged,
                        .position = {end.txid, end.checksum.value_or(Checksum())},
                        .epoch = log_end_of(end).epoch,
-                       .doubtful_to = {},
                        .difference = std::move(found->difference)};
 }
 

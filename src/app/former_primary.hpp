@@ -43,7 +43,7 @@ struct FormerPrimary {
   Epoch epoch;
   /// prefix: it may be another state up to this one, which leads to a state of the log all the same or to
   /// wrong checksums (db::Replica::position_is_doubtful()). 0: no doubt.
-  Txid doubtful_to;
+  Txid doubtful_to{};
   /// The pages that differ from the last state that is known to be in the log; nothing for a prefix, for a
   /// file that is no database, and when no such state is known. It may have the database open.
   std::optional<db::CapturedTransaction> difference;

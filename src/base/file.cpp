@@ -200,4 +200,16 @@ Status write_file_durably(const std::filesystem::path& path, ByteView bytes, uns
   return file->commit();
 }
 
+Status write_file_unsynced(const std::filesystem::path& path, ByteView bytes) {
+  auto file = AtomicFile::create(path);
+  if (!file) return std::unexpected(file.error());
+  if (auto written = file->append(bytes); !written) return written;
+  return file->commit_unsynced();
+}
+
+Status remove_file(const std::filesystem::path& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  return std::unexpected(errno_error(errno, "remove", path.string()));
+}
+
 }  // namespace litecluster::base

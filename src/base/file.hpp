@@ -87,5 +87,10 @@ class AtomicFile {
 /// AtomicFile with these bytes and nothing else.
 [[nodiscard]] Status write_file_durably(const std::filesystem::path& path, ByteView bytes,
                                         unsigned mode = 0644);
+/// The same with AtomicFile::commit_unsynced().
+[[nodiscard]] Status write_file_unsynced(const std::filesystem::path& path, ByteView bytes);
+
+/// unlink(2). That there is none is no error.
+[[nodiscard]] Status remove_file(const std::filesystem::path& path);
 
 }  // namespace litecluster::base

@@ -58,10 +58,15 @@ class Cluster {
     return Cluster(config->app.cluster, std::move(*connection), std::move(*opened));
   }
 
-  [[nodiscard]] Result<election::LeaderRecord> leader(const Context& context) const {
+  /// The record of who leads. Error: not_leader when nobody does.
+  [[nodiscard]] Result<election::LeaderRecord> leader(const Context& context, const char* operation) const {
     const auto entry = bucket_.get(context, "leader", nats::KvRead::leader);
     if (!entry) return std::unexpected(entry.error());
-    return election::decode_record(entry->value);
+    auto record = election::decode_record(entry->value);
+    if (record && record->state != election::LeaseState::held) {
+      return failure(ErrorCode::not_leader, operation, "", "nobody leads at the moment");
+    }
+    return record;
   }
 
   /// What each node said last; those that said goodbye are left out.
@@ -267,27 +272,21 @@ Status step_down(const CommandLine& line, const Arguments& arguments) {
   const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
   const auto cluster = Cluster::open(context, arguments);
   if (!cluster) return std::unexpected(cluster.error());
-  const auto leader = cluster->leader(context);
+  const auto leader = cluster->leader(context, "step down");
   if (!leader) return std::unexpected(leader.error());
-  if (leader->state != election::LeaseState::held) {
-    return failure(ErrorCode::not_leader, "step down", "", "nobody leads at the moment");
-  }
   const auto answer =
       cluster->ask(context, leader->node, {{"verb", "stepdown"}, {"to", arguments.successor}});
   if (!answer) return std::unexpected(answer.error());
   return tell_outcome(line, *answer, leader->node, leader->epoch.value());
 }
 
-// The leader's node and its answer.
+// What the leader answers.
 Result<json> ask_leader(const Context& context, const Arguments& arguments, const json& request) {
   if (!arguments.socket.empty()) return ask_socket(context, arguments.socket, request);
   const auto cluster = Cluster::open(context, arguments);
   if (!cluster) return std::unexpected(cluster.error());
-  const auto leader = cluster->leader(context);
+  const auto leader = cluster->leader(context, "ask the leader");
   if (!leader) return std::unexpected(leader.error());
-  if (leader->state != election::LeaseState::held) {
-    return failure(ErrorCode::not_leader, "ask the leader", "", "nobody leads at the moment");
-  }
   return cluster->ask(context, leader->node, request);
 }
 

@@ -84,9 +84,7 @@ std::filesystem::path bucket_note(const Sqlite& sqlite) {
 }
 
 void note_bucket(const Sqlite& sqlite) {
-  auto file = base::AtomicFile::create(bucket_note(sqlite));
-  if (!file || !file->append(base::as_bytes(sqlite.bucket))) return;
-  static_cast<void>(file->commit_unsynced());
+  static_cast<void>(base::write_file_unsynced(bucket_note(sqlite), base::as_bytes(sqlite.bucket)));
 }
 
 // Whether this database was published into this very bucket, as far as is known: `run` leaves no note.

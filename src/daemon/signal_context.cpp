@@ -7,14 +7,15 @@
 #include <optional>
 #include <thread>
 
+#include "backend/guard_machine.hpp"
 #include "base/clock.hpp"
 
 namespace litecluster::daemon {
 
 namespace {
 
-// timeout(1) signals a process and then its group: what comes right behind the first is the same request.
-constexpr base::Duration same_request = std::chrono::milliseconds(500);
+// As the guard counts them.
+constexpr base::Duration same_request = backend::GuardConfig().same_request;
 
 }  // namespace
 

@@ -67,10 +67,7 @@ Status CaptureState::load_boot() {
 // Not synced: in another boot than this one, whatever is left of it says the same as nothing.
 Status CaptureState::confirm() {
   if (confirmed_) return {};
-  auto file = base::AtomicFile::create(directory_ / "boot");
-  if (!file) return std::unexpected(file.error());
-  if (auto written = file->append(boot_); !written) return written;
-  auto written = file->commit_unsynced();
+  auto written = base::write_file_unsynced(directory_ / "boot", boot_);
   confirmed_ = written.has_value();
   return written;
 }
@@ -112,7 +109,7 @@ bool CaptureState::load_base(base::ByteView bytes) {
   for (std::uint64_t index = 0; index < count; ++index) {
     table_[index] = base::load_big_endian<std::uint64_t>(bytes.data() + base_header_size + 8 * index);
   }
-  points_.push_back({.point = decoded->point, .offset = 0, .file = std::nullopt});
+  points_.push_back({.point = decoded->point, .offset = 0});
   if (decoded->acknowledged) acknowledged_ = decoded->point.txid;
   return true;
 }
@@ -153,7 +150,7 @@ bool CaptureState::replay(base::ByteView record, std::uint64_t offset) {
     const auto captured = decode_captured(payload);
     if (!captured || captured->point.txid != last().txid.next()) return false;
     apply(captured->point, captured->changes);
-    points_.push_back({.point = captured->point, .offset = offset, .file = std::nullopt});
+    points_.push_back({.point = captured->point, .offset = offset});
   } else if (kind == record_acknowledged) {
     const auto acknowledged = decode_acknowledged(payload);
     if (!acknowledged || acknowledged->first > last().txid) return false;
@@ -181,6 +178,11 @@ std::optional<std::size_t> CaptureState::index_of(Txid txid) const {
 std::optional<Checksum> CaptureState::file_of(Txid txid) const {
   const auto index = index_of(txid);
   return index ? points_[*index].file : std::nullopt;
+}
+
+bool CaptureState::recognises(Txid txid, std::optional<Checksum> file_checksum) const {
+  const auto file = file_of(txid);
+  return file && file_checksum ? file == file_checksum : acknowledged_ == txid;
 }
 
 void CaptureState::apply(const CapturePoint& point, std::span<const PageChange> changes) {
@@ -255,7 +257,7 @@ Status CaptureState::record(const CapturePoint& point, std::span<const PageChang
   if (auto written = append(record_captured, encode_captured(point, changes)); !written) return written;
   LITECLUSTER_FAULT_POINT("capture.recorded");
   apply(point, changes);
-  points_.push_back({.point = point, .offset = offset, .file = std::nullopt});
+  points_.push_back({.point = point, .offset = offset});
   return {};
 }
 
@@ -306,7 +308,7 @@ Status CaptureState::reset(const CapturePoint& point, std::vector<std::uint64_t>
   forget();
   table_ = std::move(table);
   table_.resize(point.page_count);
-  points_.push_back({.point = point, .offset = 0, .file = std::nullopt});
+  points_.push_back({.point = point, .offset = 0});
   if (acknowledged) acknowledged_ = point.txid;
   if (auto rotated = rotate(Syncing::later); !rotated) {
     forget();

@@ -107,6 +107,11 @@ class CaptureState {
   /// known.
   [[nodiscard]] std::optional<Checksum> file_of(Txid txid) const;
 
+  /// Whether the object with which the log reaches `txid` was made of the state recorded here, as far as is
+  /// known: by its file checksum, which only raw objects of ours tell, else because that state was
+  /// acknowledged.
+  [[nodiscard]] bool recognises(Txid txid, std::optional<Checksum> file_checksum) const;
+
   /// Goes back to the state at `txid`, forgetting what was captured behind it. False when that state is not
   /// known, or has another checksum; nothing has changed then.
   [[nodiscard]] Result<bool> rewind(Txid txid, std::optional<Checksum> checksum);
@@ -135,7 +140,7 @@ class CaptureState {
   struct Stored {
     CapturePoint point;
     std::uint64_t offset = 0;  // of its record in the journal; 0 for the base
-    std::optional<Checksum> file;
+    std::optional<Checksum> file{};
   };
 
   CaptureState(std::filesystem::path directory, base::FileDescriptor lock)

@@ -60,7 +60,8 @@ Status Database::Implementation::begin(const FileStatus& file, const std::option
   const auto view = PageView::open(options_.path, options_.busy_timeout);
   if (!view) return std::unexpected(view.error());
   page_size_ = (*view)->page_size();
-  if (is_as_handed_over(**view, log_end)) {
+  known_at_end_ = was_at_end(**view, log_end);
+  if (known_at_end_ && is_known_page_by_page(**view)) {
     report_.outcome = AttachOutcome::verified;
     take_position(**view);
     Handover& handover = *options_.handover;
@@ -70,7 +71,6 @@ Status Database::Implementation::begin(const FileStatus& file, const std::option
     publish_position();
     return {};
   }
-  known_at_end_ = was_at_end(**view, log_end);
   options_.handover.reset();
   const auto stored = find_stored_state(log_end);
   if (!stored) return std::unexpected(stored.error());
@@ -112,28 +112,16 @@ bool Database::Implementation::was_at_end(const PageView& view, const std::optio
   return same_wal && file && file->identity == identity_ && file->stamp == handover->stamp;
 }
 
-bool Database::Implementation::is_as_handed_over(const PageView& view,
-                                                 const std::optional<LogEnd>& log_end) const {
+// Of a database that was at the log's end: whether nothing has to be read.
+bool Database::Implementation::is_known_page_by_page(const PageView& view) const {
   const auto& handover = options_.handover;
-  if (!was_at_end(view, log_end) || !handover->wal_is_empty || view.state().header.frame_max != 0)
-    return false;
+  if (!handover->wal_is_empty || view.state().header.frame_max != 0) return false;
   if (handover->page_checksums.size() != handover->page_count) return false;
   Checksum checksum;
   for (const std::uint64_t page : handover->page_checksums) {
     if (page != 0) checksum = checksum.toggled(Checksum(page));
   }
   return checksum == handover->position.checksum;
-}
-
-// Ours always carry a checksum. One of the same TXID without it was written by somebody who takes no heed of
-// names that are taken (Litestream). What is recorded for a TXID that was not acknowledged need not be what
-// the log has there; and one that was may have been replaced, or merged with others since, which then tells
-// no file.
-bool Database::Implementation::is_recorded_here(const LogEnd& log_end) const {
-  if (!log_end.checksum) return false;
-  const auto file = state_->file_of(log_end.txid);
-  if (file && log_end.file_checksum) return file == log_end.file_checksum;
-  return state_->acknowledged() == log_end.txid;
 }
 
 // Whether the state directory knows the state at the end of the log; it is then the state's last one.
@@ -155,7 +143,11 @@ Result<bool> Database::Implementation::find_stored_state(const std::optional<Log
     report_.reason = "nothing was ever acknowledged";
     return false;
   }
-  if (log_end && !txid->is_zero() && !is_recorded_here(*log_end)) {
+  // Ours always carry a checksum. One without it was written by somebody who takes no heed of names that are
+  // taken (Litestream). What is recorded for a TXID that was not acknowledged need not be what the log has
+  // there, and one that was may have been written over.
+  const bool ours = !log_end || (log_end->checksum && state_->recognises(*txid, log_end->file_checksum));
+  if (!ours && !txid->is_zero()) {
     report_.reason = "what ends the log was not made of the state that is recorded here, as far as is known";
     return false;
   }

@@ -84,8 +84,7 @@ class Database::Implementation {
 
   // database_attach.cpp
   [[nodiscard]] bool was_at_end(const PageView& view, const std::optional<LogEnd>& log_end) const;
-  [[nodiscard]] bool is_as_handed_over(const PageView& view, const std::optional<LogEnd>& log_end) const;
-  [[nodiscard]] bool is_recorded_here(const LogEnd& log_end) const;
+  [[nodiscard]] bool is_known_page_by_page(const PageView& view) const;
   [[nodiscard]] Result<bool> find_stored_state(const std::optional<LogEnd>& log_end);
   [[nodiscard]] bool is_same_file(const CapturePoint& point) const;
   [[nodiscard]] Result<bool> continue_from(const PinnedState& pinned, const PageView& view);

@@ -160,14 +160,15 @@ Result<std::optional<ReplicaPosition>> Replica::Implementation::position_from_co
   if (record.next && record.next->position.checksum == *checksum) recorded = record.next->position;
   if (record.base.position.checksum == *checksum) recorded = record.base.position;
   if (recorded && record_file_.written_in_this_boot()) return recorded;
-  const auto newest = record_file_.newest_remembered();
-  if (!newest) return std::unexpected(newest.error());
+  const auto remembered = record_file_.remembered();
+  if (!remembered) return std::unexpected(remembered.error());
   guessed_ = true;
-  doubtful_to_ = std::max(
-      {doubtful_to_, *newest, record.base.position.txid, record.next ? record.next->position.txid : Txid(0)});
-  auto remembered = record_file_.recognise(*checksum);
-  if (!remembered || (*remembered && (!recorded || (*remembered)->txid < recorded->txid))) return remembered;
-  return recorded;
+  for (const Txid later : {remembered->empty() ? Txid(0) : remembered->back().txid, record.base.position.txid,
+                           record.next ? record.next->position.txid : Txid(0)}) {
+    doubtful_to_ = std::max(doubtful_to_, later);
+  }
+  const auto recognised = recognise(*remembered, *checksum);
+  return recognised && (!recorded || recognised->txid < recorded->txid) ? recognised : recorded;
 }
 
 // The data are known to be at `position`: makes that the starting point.

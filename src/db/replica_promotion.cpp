@@ -86,9 +86,7 @@ Status move_database(const std::filesystem::path& from, const std::filesystem::p
   for (const char* suffix : {"-wal", "-shm"}) {
     const auto source = with_suffix(from, suffix);
     const auto target = with_suffix(to, suffix);
-    if (::unlink(target.c_str()) != 0 && errno != ENOENT) {
-      return std::unexpected(base::errno_error(errno, "remove", target.string()));
-    }
+    if (auto removed = base::remove_file(target); !removed) return removed;
     if (::link(source.c_str(), target.c_str()) != 0 && errno != ENOENT) {
       return std::unexpected(base::errno_error(errno, "link", source.string() + " to " + target.string()));
     }
@@ -100,10 +98,7 @@ Status move_database(const std::filesystem::path& from, const std::filesystem::p
   if (auto renamed = base::rename_durably(from, to); !renamed) return renamed;
   LITECLUSTER_FAULT_POINT("replica.move.renamed");
   for (const char* suffix : {"-wal", "-shm"}) {
-    const auto source = with_suffix(from, suffix);
-    if (::unlink(source.c_str()) != 0 && errno != ENOENT) {
-      return std::unexpected(base::errno_error(errno, "remove", source.string()));
-    }
+    if (auto removed = base::remove_file(with_suffix(from, suffix)); !removed) return removed;
   }
   if (from.parent_path() == to.parent_path()) return {};
   return base::fsync_directory(from.parent_path());

@@ -167,25 +167,17 @@ Result<std::vector<ReplicaPosition>> ReplicaRecordFile::remembered() const {
   return positions;
 }
 
-Result<std::optional<ReplicaPosition>> ReplicaRecordFile::recognise(Checksum checksum) const {
-  const auto positions = remembered();
-  if (!positions) return std::unexpected(positions.error());
-  const auto found = std::ranges::find(*positions, checksum, &ReplicaPosition::checksum);
-  return found == positions->end() ? std::nullopt : std::optional(*found);
-}
-
-Result<Txid> ReplicaRecordFile::newest_remembered() const {
-  const auto positions = remembered();
-  if (!positions) return std::unexpected(positions.error());
-  return positions->empty() ? Txid(0) : positions->back().txid;
-}
-
 Status ReplicaRecordFile::sync() const {
   return base::fsync_file(descriptor_.get(), path_);
 }
 
 bool ReplicaRecordFile::written_in_this_boot() const {
   return record_ && record_->boot == boot_;
+}
+
+std::optional<ReplicaPosition> recognise(std::span<const ReplicaPosition> positions, Checksum checksum) {
+  const auto found = std::ranges::find(positions, checksum, &ReplicaPosition::checksum);
+  return found == positions.end() ? std::nullopt : std::optional(*found);
 }
 
 Result<std::optional<ReplicaPosition>> handed_over_position(const std::filesystem::path& position_path,

@@ -72,28 +72,29 @@ class ReplicaRecordFile {
   [[nodiscard]] const std::optional<ReplicaRecord>& record() const { return record_; }
   /// Replaces the record; fills in sequence and boot id.
   [[nodiscard]] Status write(ReplicaRecord record);
-  /// Remembers a position for recognise().
+  /// Remembers a position, in the place of the one of 1024 TXIDs before.
   [[nodiscard]] Status remember(const ReplicaPosition& position);
   /// Forgets all remembered positions.
   [[nodiscard]] Status forget();
-  /// The remembered position with this checksum and the lowest TXID: two states of the log can have the same
-  /// one (ltx/checksum.hpp), and going on from the first repeats what lies between them.
-  [[nodiscard]] Result<std::optional<ReplicaPosition>> recognise(Checksum checksum) const;
-  /// The highest remembered TXID; 0 when there is none.
-  [[nodiscard]] Result<Txid> newest_remembered() const;
+  /// What is remembered, in ascending order of the TXIDs.
+  [[nodiscard]] Result<std::vector<ReplicaPosition>> remembered() const;
   [[nodiscard]] Status sync() const;
   /// True when the record was written since this machine last booted.
   [[nodiscard]] bool written_in_this_boot() const;
 
  private:
   ReplicaRecordFile(std::filesystem::path path, base::FileDescriptor descriptor, base::BootId boot);
-  [[nodiscard]] Result<std::vector<ReplicaPosition>> remembered() const;
 
   std::filesystem::path path_;
   base::FileDescriptor descriptor_;
   base::BootId boot_;
   std::optional<ReplicaRecord> record_;
 };
+
+/// The first of `positions` with this checksum: two states of the log can have the same one
+/// (ltx/checksum.hpp), and going on from the first repeats what lies between them.
+[[nodiscard]] std::optional<ReplicaPosition> recognise(std::span<const ReplicaPosition> positions,
+                                                       Checksum checksum);
 
 /// What a database is that a replica's owner has handed over, by the record that the replica left under
 /// `position_path`. Nothing when there is no such record, it is about another file or of an earlier boot, or

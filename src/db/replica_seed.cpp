@@ -149,10 +149,7 @@ Status Replica::Implementation::seed_new_file(const ReplicaSeed& seed, ReplicaPa
   disconnect();
   state_ = ReplicaState::empty;
   for (const char* suffix : {"-wal", "-shm"}) {
-    const auto stale = with_suffix(options_.path, suffix);
-    if (::unlink(stale.c_str()) != 0 && errno != ENOENT) {
-      return std::unexpected(base::errno_error(errno, "remove", stale.string()));
-    }
+    if (auto removed = base::remove_file(with_suffix(options_.path, suffix)); !removed) return removed;
   }
   ReplicaRecord record;
   record.file = status->identity;

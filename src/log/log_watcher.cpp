@@ -20,6 +20,10 @@ bool is_final(ErrorCode code) {
   return code == ErrorCode::gap || code == ErrorCode::not_found;
 }
 
+bool is_final(const Status& status) {
+  return !status && is_final(status.error().code());
+}
+
 /// Only while waiting for something that a sleeping thread could miss: a cancelled Context.
 constexpr auto cancel_poll = 50ms;
 
@@ -167,7 +171,7 @@ Status LogWatcher::wait_complete(const Context& context) const {
 Status LogWatcher::wait_for(const Context& context, Revision sequence) const {
   base::MutexLock lock(mutex_);
   while (!complete_ || seen_ < sequence) {
-    if (!status_ && is_final(status_.error().code())) return status_;
+    if (is_final(status_)) return status_;
     if (auto status = context.status("wait for the log"); !status) {
       return status_ ? status : Status(std::unexpected(status_.error().within("wait for the log")));
     }
@@ -199,6 +203,10 @@ void LogWatcher::forget(const ObjectName& name) {
 Status LogWatcher::status() const {
   const base::MutexLock lock(mutex_);
   return status_;
+}
+
+bool LogWatcher::has_ended() const {
+  return is_final(status());
 }
 
 ReadEnd LogWatcher::read_end() const {

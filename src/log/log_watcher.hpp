@@ -65,6 +65,8 @@ class LogWatcher {
   /// the one it was. resource_exhausted: there are more objects than the view may hold. unavailable: nothing
   /// is heard from the server, so the view may be out of date.
   [[nodiscard]] Status status() const;
+  /// status() is final: nothing will be seen any more.
+  [[nodiscard]] bool has_ended() const;
 
   /// For the Appender of the same node.
   [[nodiscard]] ReadEnd read_end() const;

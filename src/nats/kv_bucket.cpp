@@ -152,9 +152,8 @@ Result<KeyValue> KeyValue::open_or_create(const Context& context, const JetStrea
   }
   const auto created = jetstream.create_stream(context, stream_config(options, replicas));
   if (created) return bind(context, jetstream, options.bucket, *created);
-  // Somebody else was faster, with other settings.
   if (created.error().code() == ErrorCode::already_exists) {
-    // Somebody else made it in the same moment; or a stream of another name has these subjects.
+    // Somebody else was faster, with other settings; or a stream of another name has these subjects.
     auto opened = open(context, jetstream, options);
     if (opened || opened.error().code() != ErrorCode::not_found) return opened;
   }

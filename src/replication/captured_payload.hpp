@@ -7,13 +7,16 @@
 #include <litecluster/error.hpp>
 
 #include "db/captured_transaction.hpp"
+#include "db/database.hpp"
 #include "log/payload.hpp"
 #include "ltx/encoder.hpp"
 
 namespace litecluster::replication {
 
-/// Encodes it: into memory, or into a spool file in `spool_directory` when its pages exceed 16 MiB.
-[[nodiscard]] Result<log::Payload> encode_payload(const db::CapturedTransaction& captured,
+/// Encodes it, into memory, or into a spool file in `spool_directory` when its pages exceed 16 MiB, and
+/// records in the database that it is about to be offered as this file (db::Database::note_file()).
+[[nodiscard]] Result<log::Payload> encode_payload(db::Database& database,
+                                                  const db::CapturedTransaction& captured,
                                                   ltx::Encoder& encoder,
                                                   const std::filesystem::path& spool_directory,
                                                   const Context& context);

@@ -27,11 +27,8 @@ Result<log::FenceFile> DatabaseFence::make_file(const Context& context, Txid txi
     return failure(ErrorCode::conflict, "take over log", "TXID " + to_string(txid),
                    "the database is at TXID " + to_string(captured->txid()) + "; attach it anew");
   }
-  auto payload = encode_payload(*captured, encoder_, spool_directory_, context);
+  auto payload = encode_payload(database_, *captured, encoder_, spool_directory_, context);
   if (!payload) return std::unexpected(payload.error());
-  const auto file_checksum = payload->file_checksum();
-  if (!file_checksum) return std::unexpected(file_checksum.error());
-  if (auto noted = database_.note_file(txid, *file_checksum); !noted) return std::unexpected(noted.error());
   made_for_ = txid;
   file_ = log::FenceFile{.payload = std::move(*payload), .checksum = captured->position().checksum};
   return *file_;

@@ -311,13 +311,10 @@ class PublisherImplementation final : public Publisher {
   }
 
   Status store(const db::CapturedTransaction& captured) {
-    auto payload = encode_payload(captured, encoder_, options_.outbox.directory, stop_);
+    auto payload = encode_payload(*database_, captured, encoder_, options_.outbox.directory, stop_);
     if (!payload) {
       return std::unexpected(payload.error().within("encode", "TXID " + to_string(captured.txid())));
     }
-    const auto file_checksum = payload->file_checksum();
-    if (!file_checksum) return std::unexpected(file_checksum.error());
-    if (auto noted = database_->note_file(captured.txid(), *file_checksum); !noted) return noted;
     const base::MutexLock lock(mutex_);
     batcher_.captured(base::system_clock().boot_time(), true);
     const auto pushed = outbox_.push({.position = captured.position(),

@@ -107,6 +107,16 @@ class NatsTest : public ::testing::Test {
   std::optional<nats::PrivateServer> server_;
 };
 
+/// With a server that has no JetStream.
+class NoJetStreamTest : public NatsTest {
+ protected:
+  nats::PrivateServerOptions server_options() override {
+    nats::PrivateServerOptions options = NatsTest::server_options();
+    options.jetstream = false;
+    return options;
+  }
+};
+
 /// Three servers in a cluster.
 class NatsClusterTest : public ::testing::Test {
  protected:

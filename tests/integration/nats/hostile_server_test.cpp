@@ -62,15 +62,7 @@ class Impostor {
   std::jthread thread_;
 };
 
-class HostileServer : public test::NatsTest {
- protected:
-  PrivateServerOptions server_options() override {
-    PrivateServerOptions options;
-    options.restart = false;
-    options.jetstream = false;
-    return options;
-  }
-};
+class HostileServer : public test::NoJetStreamTest {};
 
 TEST_F(HostileServer, AnswersThatAreNotOfTheApiAreCorrupt) {
   Impostor impostor(connect(), "$JS.API.>");

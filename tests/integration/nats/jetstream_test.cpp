@@ -160,15 +160,7 @@ TEST_F(JetStreamTest, SaysThatTheStreamIsFull) {
   EXPECT_ERROR(ack, ErrorCode::resource_exhausted);
 }
 
-class NoJetStreamTest : public test::NatsTest {
- protected:
-  PrivateServerOptions server_options() override {
-    PrivateServerOptions options;
-    options.restart = false;
-    options.jetstream = false;
-    return options;
-  }
-};
+using NoJetStreamTest = test::NoJetStreamTest;
 
 TEST_F(NoJetStreamTest, IsSaidWithAdvice) {
   const JetStream jetstream(connect());

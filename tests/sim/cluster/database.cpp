@@ -47,10 +47,12 @@ std::optional<End> choose_base(const Primary& primary, const log::LogView& view,
   const log::Object* const ours = last_written_by(view, node);
   const auto acknowledged = primary.stored_acknowledged();
   if (primary.known()) {
-    const bool recognised = ours != nullptr && ours->checksum &&
-                            (acknowledged == ours->name.max ||
-                             (ours->file_checksum && ours->file_checksum == primary.file_of(ours->name.max)));
-    return recognised ? std::optional(end_of(*ours)) : std::nullopt;
+    if (ours != nullptr && ours->checksum && primary.recognises(ours->name.max, ours->file_checksum)) {
+      return end_of(*ours);
+    }
+    const log::Object* const confirmed =
+        acknowledged ? view.find(log::ObjectName::raw(*acknowledged)) : nullptr;
+    return confirmed != nullptr ? std::optional(end_of(*confirmed)) : std::nullopt;
   }
   return ours != nullptr && ours->checksum ? end_of(*ours) : end_of(view.end());
 }
@@ -128,6 +130,11 @@ void Primary::commit(std::size_t page, std::uint64_t value, StateId state) {
   content_.state = state;
 }
 
+bool Primary::recognises(Txid txid, std::optional<Checksum> file_checksum) const {
+  const auto file = file_of(txid);
+  return file && file_checksum ? file == file_checksum : acknowledged_ == txid;
+}
+
 Result<bool> Primary::find_stored(const std::optional<End>& end) {
   if (points_.empty()) return false;
   if (end && acknowledged_ && end->txid < *acknowledged_) {
@@ -136,10 +143,8 @@ Result<bool> Primary::find_stored(const std::optional<End>& end) {
   }
   const std::optional<Txid> txid = end ? std::optional(end->txid) : acknowledged_;
   if (!txid) return false;
-  if (end && acknowledged_ != *txid && !txid->is_zero()) {
-    const auto file = file_of(*txid);
-    if (!file || end->file_checksum != file) return false;
-  }
+  const bool ours = !end || (end->checksum && recognises(*txid, end->file_checksum));
+  if (!ours && !txid->is_zero()) return false;
   const auto found = std::ranges::find(points_, *txid, &Point::txid);
   if (found == points_.end() || (end && end->checksum && *end->checksum != found->content.checksum)) {
     return false;

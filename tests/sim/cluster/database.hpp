@@ -129,6 +129,7 @@ class Primary {
   /// The capture is about to be offered to the log as this file.
   void note_file(Txid txid, const log::Payload& payload);
   [[nodiscard]] std::optional<Checksum> file_of(Txid txid) const;
+  [[nodiscard]] bool recognises(Txid txid, std::optional<Checksum> file_checksum) const;
   /// 0: none.
   [[nodiscard]] Txid acknowledged() const { return acknowledged_.value_or(Txid()); }
   [[nodiscard]] std::optional<Txid> stored_acknowledged() const { return acknowledged_; }

@@ -134,6 +134,21 @@ TEST_F(CaptureStateTest, RemembersAsWhichFilesItsCapturesWereOffered) {
   EXPECT_EQ(state->file_of(Txid(3)), std::nullopt) << "that was another capture of this TXID";
 }
 
+TEST_F(CaptureStateTest, RecognisesWhatTheLogHasByItsFile) {
+  const auto state = open();
+  ASSERT_TRUE(state->reset(point(1, 2), {10, 20}, true));
+  ASSERT_TRUE(state->record(point(2, 2), std::vector<PageChange>{{PageNo(2), 20, 21}}));
+  EXPECT_TRUE(state->recognises(Txid(1), std::nullopt)) << "a merged object tells no file";
+  EXPECT_FALSE(state->recognises(Txid(2), std::nullopt));
+  EXPECT_FALSE(state->recognises(Txid(2), Checksum(102))) << "it was never offered";
+  ASSERT_TRUE(state->note_file(Txid(2), Checksum(102)));
+  EXPECT_TRUE(state->recognises(Txid(2), Checksum(102)));
+  EXPECT_FALSE(state->recognises(Txid(2), Checksum(103)));
+  ASSERT_TRUE(state->acknowledge(Txid(2), Epoch(1)));
+  EXPECT_FALSE(state->recognises(Txid(2), Checksum(103))) << "it was written over";
+  EXPECT_FALSE(state->recognises(Txid(3), Checksum(102)));
+}
+
 TEST_F(CaptureStateTest, RefusesASecondUser) {
   const auto state = open();
   const auto second = CaptureState::open(directory_ / "state");

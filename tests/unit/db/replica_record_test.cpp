@@ -80,16 +80,16 @@ TEST(ReplicaRecordFile, FallsBackToTheRecordBeforeATornOne) {
 TEST(ReplicaRecordFile, RecognisesAPositionByItsChecksum) {
   const test::TemporaryDirectory directory;
   auto file = ReplicaRecordFile::open(directory / "position");
-  EXPECT_EQ(*file->recognise(Checksum(1)), std::nullopt);
+  EXPECT_EQ(recognise(*file->remembered(), Checksum(1)), std::nullopt);
   for (std::uint64_t txid = 1; txid <= 3000; ++txid) {
     ASSERT_TRUE(file->remember({Txid(txid), Checksum(txid / 2 + 100), Epoch(3)}));
   }
   // Of two states with the same checksum it is the first: what comes after it is applied again.
-  EXPECT_EQ(*file->recognise(Checksum(2999 / 2 + 100)),
+  EXPECT_EQ(recognise(*file->remembered(), Checksum(2999 / 2 + 100)),
             (ReplicaPosition{Txid(2998), Checksum(1599), Epoch(3)}));
-  EXPECT_EQ(*file->recognise(Checksum(101)), std::nullopt);  // too long ago
+  EXPECT_EQ(recognise(*file->remembered(), Checksum(101)), std::nullopt);  // too long ago
   ASSERT_TRUE(file->forget());
-  EXPECT_EQ(*file->recognise(Checksum(1599)), std::nullopt);
+  EXPECT_EQ(recognise(*file->remembered(), Checksum(1599)), std::nullopt);
 }
 
 TEST(ReplicaRecordFile, BelongsToOneAtATime) {
