@@ -42,7 +42,8 @@ def wait_until(condition, seconds, what):
 
 
 class Process:
-    """One child with its own log file; killed with everything it started when the test ends."""
+    """One child with its own log file. scratch() kills those that still run when the test ends, however it does."""
+    started = []
 
     def __init__(self, name, command, log, environment=None, place=None):
         prefix = place.prefix if place else []  # runs it in the network namespace of the place (network.py)
@@ -54,6 +55,7 @@ class Process:
         with open(self.log, "ab") as output:
             self.child = subprocess.Popen(self.command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
                                           env=self.environment, start_new_session=True)
+        Process.started.append(self)
         return self
 
     @property
@@ -271,4 +273,9 @@ def scratch():
     except BaseException:
         print(f"kept for a look: {directory}", file=sys.stderr)
         raise
+    finally:
+        for process in Process.started:
+            if process.running():
+                process.kill()
+        Process.started.clear()
     shutil.rmtree(directory, ignore_errors=True)
