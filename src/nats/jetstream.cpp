@@ -238,9 +238,17 @@ Result<PendingGet> JetStream::send_last_message(std::string_view stream, std::st
   return send_direct(stream, subject, {});
 }
 
+namespace {
+
+std::string next_by_subject(std::string_view subject, std::uint64_t sequence) {
+  return fmt::format(R"({{"seq":{},"next_by_subj":{}}})", sequence, quoted(subject));
+}
+
+}  // namespace
+
 Result<PendingGet> JetStream::send_next_message(std::string_view stream, std::string_view subject,
                                                 std::uint64_t sequence) const {
-  return send_direct(stream, {}, fmt::format(R"({{"seq":{},"next_by_subj":{}}})", sequence, quoted(subject)));
+  return send_direct(stream, {}, next_by_subject(subject, sequence));
 }
 
 Result<bool> JetStream::allows_direct_reads(const Context& context, std::string_view stream) const {
@@ -292,9 +300,7 @@ Result<StoredMessage> JetStream::message_at(const Context& context, std::string_
 
 Result<StoredMessage> JetStream::next_message(const Context& context, std::string_view stream,
                                               std::string_view subject, std::uint64_t sequence) const {
-  auto pending = send_next_message(stream, subject, sequence);
-  if (!pending) return std::unexpected(pending.error());
-  return pending->wait(context);
+  return read_from_leader(context, stream, next_by_subject(subject, sequence));
 }
 
 }  // namespace litecluster::nats

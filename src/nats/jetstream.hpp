@@ -178,10 +178,11 @@ class JetStream {
                                                    std::string_view subject, bool from_leader = false) const;
   [[nodiscard]] Result<StoredMessage> message_at(const Context& context, std::string_view stream,
                                                  std::uint64_t sequence, bool from_leader = false) const;
-  /// The first message on the subject (wildcards allowed) with at least this sequence. Direct reads only.
+  /// The first message on the subject (wildcards allowed) with at least this sequence, asked of the leader: a
+  /// not_found is the truth.
   [[nodiscard]] Result<StoredMessage> next_message(const Context& context, std::string_view stream,
                                                    std::string_view subject, std::uint64_t sequence) const;
-  /// As above, pipelined; direct reads only: a stream that does not allow them never answers.
+  /// Pipelined, from any replica; direct reads only: a stream that does not allow them never answers.
   [[nodiscard]] Result<PendingGet> send_last_message(std::string_view stream, std::string_view subject) const;
   [[nodiscard]] Result<PendingGet> send_next_message(std::string_view stream, std::string_view subject,
                                                      std::uint64_t sequence) const;

@@ -47,6 +47,8 @@ struct SubjectPage {
 struct ConsumerInfo {
   std::string name;
   std::uint64_t pending = 0;  ///< messages that it has for its reader, sent or not
+  /// The server named its version among the metadata, as those from 2.11 on do.
+  bool names_version = false;
 };
 [[nodiscard]] std::optional<ConsumerInfo> parse_consumer_info(std::string_view json);
 

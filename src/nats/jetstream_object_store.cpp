@@ -74,7 +74,7 @@ ObjectInfo with_place(ObjectInfo info, std::uint64_t sequence, ServerTime time) 
 }
 
 /// What counted as pending when a consumer was made may have been removed meanwhile, and then nothing more
-/// comes: whether that is so. Direct reads only.
+/// comes: whether that is so.
 bool nothing_follows(const Context& context, const JetStream& jetstream,
                      const OrderedConsumerOptions& options, std::uint64_t from_sequence) {
   const auto rest = jetstream.next_message(context, options.stream, options.filter,
@@ -187,6 +187,7 @@ Result<std::vector<ObjectInfo>> JetStreamObjectStore::all_metadata(const Context
   OrderedConsumerOptions options;
   options.stream = stream_;
   options.filter = fmt::format("$O.{}.M.>", bucket_);
+  options.sparse = true;  // between two of them are chunks
   // Each metadata subject holds one message: all of them are the newest ones. Asked for the last per subject
   // while others write, nats-server 2.9 leaves some out and counts wrong what is pending.
   options.start = StartAll{};
@@ -223,6 +224,7 @@ Result<std::unique_ptr<ObjectWatch>> JetStreamObjectStore::watch(const Context& 
   OrderedConsumerOptions options;
   options.stream = stream_;
   options.filter = fmt::format("$O.{}.M.>", bucket_);
+  options.sparse = true;  // between two of them are chunks
   if (from_sequence <= 1) {
     options.start = StartAll{};  // as in all_metadata()
   } else {

@@ -111,15 +111,19 @@ Result<std::optional<KvEntry>> KeyValueWatch::next(const Context& context) {
       initial_complete_ = marker_due_ = true;
       continue;
     }
-    if (!initial_complete_ && (--initial_left_ == 0 || (*delivery)->pending == 0)) {
-      initial_complete_ = marker_due_ = true;
-    }
+    if (!initial_complete_ && is_last_initial(**delivery)) initial_complete_ = marker_due_ = true;
     const std::string_view key = (*delivery)->message.subject().substr(prefix_size);
     if (!matches(pattern_, key)) continue;
     KvEntry entry = kv_entry(key, **delivery);
     if (ignore_deletes_ && entry.operation != KvOperation::put) continue;
     return entry;
   }
+}
+
+bool KeyValueWatch::is_last_initial(const Delivery& delivery) {
+  if (delivery.pending == 0) return true;
+  // A consumer that was made again also delivers values that were replaced: the count is no longer theirs.
+  return consumer_.restarts() == 0 && --initial_left_ == 0;
 }
 
 // The next message; nullopt when the initial values are found to be complete without one.

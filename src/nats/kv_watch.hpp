@@ -61,7 +61,7 @@ class KeyValueWatch {
                 std::string_view pattern, std::string filter, bool ignore_deletes);
 
   [[nodiscard]] Result<std::optional<Delivery>> next_delivery(const Context& context);
-  [[nodiscard]] Result<bool> nothing_left(const Context& context);
+  bool is_last_initial(const Delivery& delivery);
 
   JetStream jetstream_;
   OrderedConsumer consumer_;

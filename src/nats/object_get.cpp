@@ -93,6 +93,7 @@ class ChunkReader {
     OrderedConsumerOptions options;
     options.stream = store_.stream();
     options.filter = chunk_subject(store_.bucket(), info_.nuid);
+    options.sparse = true;
     if (sequence > 1) {
       options.start = StartAtSequence{sequence};
     } else {

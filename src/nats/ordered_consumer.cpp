@@ -24,6 +24,8 @@ constexpr std::chrono::seconds disbelief{5};
 constexpr std::size_t queue_bytes_max = std::size_t{96} << 20U;
 constexpr std::size_t queue_messages_max = 2'000'000;
 
+constexpr std::chrono::milliseconds pause_after_failure{100};
+
 bool may_pass(const Error& error) {
   return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::resource_exhausted ||
          error.code() == ErrorCode::internal;
@@ -56,8 +58,10 @@ class OrderedConsumer::Impl {
   Status establish_persistently(const Context& context);
   Status check_history(const Context& context);
   Result<std::optional<Message>> receive(const Context& context);
-  std::optional<Result<Delivery>> take(Message message);
+  std::optional<Result<Delivery>> take(const Context& context, Message message);
+  void take_control(const Context& context, const Message& message);
   bool answer_control(const Message& message);
+  Result<bool> passed_over(const Context& context, std::uint64_t before);
   void drop();
 
   JetStream jetstream_;
@@ -68,6 +72,7 @@ class OrderedConsumer::Impl {
   std::uint64_t initial_pending_ = 0;
   std::uint64_t restarts_ = 0;
   bool made_once_ = false;
+  bool may_skip_ = true;  // the server is perhaps one that moves consumers over messages
   std::optional<Error> final_;
 };
 
@@ -130,6 +135,7 @@ Status OrderedConsumer::Impl::establish(const Context& context) {
   consumer_ = info->name;
   subscription_.emplace(std::move(*subscription));
   tracker_.consumer_made();
+  may_skip_ = !info->names_version;
   if (!made_once_) initial_pending_ = info->pending;
   if (made_once_) ++restarts_;
   made_once_ = true;
@@ -192,18 +198,54 @@ bool OrderedConsumer::Impl::answer_control(const Message& message) {
   return !last || tracker_.heartbeat(*last);
 }
 
+// Whether a message that had to come before `before` was left out.
+Result<bool> OrderedConsumer::Impl::passed_over(const Context& context, std::uint64_t before) {
+  const auto first = tracker_.unread_before(before);
+  if (!may_skip_ || !first) return false;
+  const auto there = jetstream_.next_message(context, options_.stream, options_.filter, *first);
+  if (!there && there.error().code() != ErrorCode::not_found) return std::unexpected(there.error());
+  if (there && there->sequence < before) {
+    base::log_debug("the server passed over a message",
+                    {{"stream", options_.stream}, {"sequence", there->sequence}});
+    return true;
+  }
+  tracker_.nothing_before(before);
+  return false;
+}
+
+void OrderedConsumer::Impl::take_control(const Context& context, const Message& message) {
+  if (!answer_control(message)) {
+    subscription_.reset();
+    return;
+  }
+  const auto sent = message.header_number("Nats-Last-Stream");
+  if (!sent) return;
+  const auto passed = passed_over(context, *sent + 1);
+  if (passed && *passed) subscription_.reset();  // when asking failed, the next heartbeat asks again
+}
+
 // Nothing: go on receiving.
-std::optional<Result<Delivery>> OrderedConsumer::Impl::take(Message message) {
+std::optional<Result<Delivery>> OrderedConsumer::Impl::take(const Context& context, Message message) {
   const int status = message.status();
   if (status == 100) {
-    if (!answer_control(message)) subscription_.reset();
+    take_control(context, message);
     return std::nullopt;
   }
   const auto position = parse_delivery_position(message.reply());
-  if (status != 0 || !position || !tracker_.accept(*position)) {
+  if (status != 0 || !position || !tracker_.follows(*position)) {
     subscription_.reset();
     return std::nullopt;
   }
+  if (!options_.sparse || message.header(rollup_header)) {
+    const auto passed = passed_over(context, position->stream_sequence);
+    if (!passed || *passed) subscription_.reset();  // the message comes again
+    if (!passed) {
+      if (!may_pass(passed.error())) return std::unexpected(passed.error());
+      if (context.wait_for(pause_after_failure)) return std::unexpected(context.status(operation).error());
+    }
+    if (!subscription_) return std::nullopt;
+  }
+  static_cast<void>(tracker_.accept(*position));
   return Delivery{std::move(message), position->stream_sequence, position->time, position->pending};
 }
 
@@ -219,7 +261,7 @@ Result<Delivery> OrderedConsumer::Impl::next(const Context& context) {
       subscription_.reset();
       continue;
     }
-    if (auto delivery = take(std::move(**received))) return std::move(*delivery);
+    if (auto delivery = take(context, std::move(**received))) return std::move(*delivery);
   }
 }
 

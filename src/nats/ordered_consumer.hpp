@@ -6,6 +6,14 @@
 // been missed: a new consumer is then made that starts behind the last message that next() returned. What
 // still arrives for an older one is told apart by its delivery subject and dropped.
 //
+// nats-server before 2.9.14 moves a consumer whose filter covers a purged subject, and that lags behind, to
+// the first message left on that subject, over whatever else it had not sent; a rollup is such a purge. The
+// consumer's sequence has no hole then. Servers that do not say that they are newer are therefore asked, when
+// a message or a heartbeat passes over sequences of the stream, whether a message of the filter was there; if
+// so, a new consumer is made that starts behind the last message. A sparse filter would make that a question
+// for each message: there only messages that rolled up their subject and heartbeats give reason to ask, and
+// what a subject that was rolled up twice within the lag took along stays unseen.
+//
 // Before a consumer is made again, the stream is looked at. If it is gone, was made anew, or its last
 // sequence is below one already seen, its history is not the one that was being read; that is reported and
 // final.
@@ -41,6 +49,8 @@ struct OrderedConsumerOptions {
   Start start = StartAll{};
   /// Leaves the data out.
   bool headers_only = false;
+  /// Most of what lies between two messages of the filter is not of it. See the head of the file.
+  bool sparse = false;
   /// Between heartbeats of the server. Silence of twice as long means that the consumer is dead. At least 100
   /// ms.
   std::chrono::milliseconds heartbeat{1000};

@@ -56,9 +56,29 @@ History OrderedTracker::check(const StreamInfo& info) {
   return History::same;
 }
 
+void OrderedTracker::consumer_made() {
+  consumer_sequence_ = 0;
+  const Start start = resume();
+  if (const auto* from = std::get_if<StartAtSequence>(&start)) {
+    complete_to_ = std::max<std::uint64_t>(from->sequence, 1) - 1;
+  } else {
+    // Of what was there, the last of each subject leaves the others out.
+    complete_to_ = std::holds_alternative<StartAll>(start) ? 0 : highest_seen_;
+  }
+}
+
+std::optional<std::uint64_t> OrderedTracker::unread_before(std::uint64_t sequence) const {
+  const std::uint64_t first = std::max(complete_to_, last_sequence_) + 1;
+  if (first >= sequence) return std::nullopt;
+  return first;
+}
+
+bool OrderedTracker::follows(const DeliveryPosition& position) const {
+  return position.consumer_sequence == consumer_sequence_ + 1 && position.stream_sequence > last_sequence_;
+}
+
 bool OrderedTracker::accept(const DeliveryPosition& position) {
-  if (position.consumer_sequence != consumer_sequence_ + 1 || position.stream_sequence <= last_sequence_)
-    return false;
+  if (!follows(position)) return false;
   consumer_sequence_ = position.consumer_sequence;
   last_sequence_ = position.stream_sequence;
   highest_seen_ = std::max(highest_seen_, last_sequence_);

@@ -2,6 +2,7 @@
 // the parsing of what the server writes into subjects.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,14 +38,22 @@ class OrderedTracker {
   /// A consumer is about to be made on this state of the stream.
   [[nodiscard]] History check(const StreamInfo& info);
   /// It was made: its sequence starts at 1.
-  void consumer_made() { consumer_sequence_ = 0; }
+  void consumer_made();
 
-  /// True when the message is the next one of this consumer; the position is then remembered. False: a hole.
+  /// Whether the message is the next one of this consumer. No: a hole.
+  [[nodiscard]] bool follows(const DeliveryPosition& position) const;
+  /// As above; if so, the position is remembered.
   [[nodiscard]] bool accept(const DeliveryPosition& position);
   /// True when nothing is missing before a heartbeat that names this as the last consumer sequence.
   [[nodiscard]] bool heartbeat(std::uint64_t last_consumer_sequence) const {
     return last_consumer_sequence == consumer_sequence_;
   }
+
+  /// The first sequence below this one at which a message can be that had to be delivered by now and was not;
+  /// nullopt when there is none.
+  [[nodiscard]] std::optional<std::uint64_t> unread_before(std::uint64_t sequence) const;
+  /// It was found that there is no such message below this sequence.
+  void nothing_before(std::uint64_t sequence) { complete_to_ = std::max(complete_to_, sequence - 1); }
 
   /// Where a new consumer has to begin.
   [[nodiscard]] Start resume() const;
@@ -54,6 +63,7 @@ class OrderedTracker {
   Start start_;
   std::uint64_t last_sequence_ = 0;      ///< of the stream, accepted
   std::uint64_t highest_seen_ = 0;       ///< end of the stream as far as known
+  std::uint64_t complete_to_ = 0;        ///< what is delivered of the stream up to here is all that matters
   std::uint64_t consumer_sequence_ = 0;  ///< of the current consumer, accepted
   std::optional<ServerTime> created_;
 };

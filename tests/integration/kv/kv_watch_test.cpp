@@ -97,6 +97,31 @@ TEST_F(KvWatchTest, TellsWhatIsThereThenThatThisIsAllThenEachChange) {
   EXPECT_EQ(next(all), "b purged");
 }
 
+// nats-server before 2.9.14 moves every consumer that lags behind to the purge, over what was not purged.
+TEST_F(KvWatchTest, DeliversWhatWasStoredBeforeAnotherKeyWasPurged) {
+  KeyValueWatch all = watch();
+  ASSERT_EQ(next(all), "--");
+  constexpr int rounds = 500;
+  std::vector<PendingAck> open;
+  for (int round = 0; round < rounds; ++round) {
+    for (const char* key : {"a", "b"}) {
+      auto ack = jetstream_->publish_async(fmt::format("$KV.b.{}{}", key, round), base::as_bytes("1"));
+      ASSERT_OK(ack);
+      open.push_back(std::move(*ack));
+    }
+    auto ack = jetstream_->publish_async(fmt::format("$KV.b.c{}", round), {},
+                                         {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}});
+    ASSERT_OK(ack);
+    open.push_back(std::move(*ack));
+  }
+  for (auto& ack : open) ASSERT_OK(ack.wait(soon()));
+  for (int round = 0; round < rounds; ++round) {
+    ASSERT_EQ(next(all), fmt::format("a{}=1", round));
+    ASSERT_EQ(next(all), fmt::format("b{}=1", round));
+    ASSERT_EQ(next(all), fmt::format("c{} purged", round));
+  }
+}
+
 TEST_F(KvWatchTest, AnEmptyBucketIsCompleteAtOnce) {
   KeyValueWatch all = watch();
   EXPECT_EQ(next(all), "--");

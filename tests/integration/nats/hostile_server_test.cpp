@@ -87,7 +87,11 @@ TEST_F(HostileServer, AnswersThatAreNotOfTheApiAreCorrupt) {
 TEST_F(HostileServer, ADirectReadTellsWhatItsStatusMeansAndTrustsNoMessageWithoutItsPlace) {
   Impostor impostor(connect(), "$JS.API.DIRECT.GET.>");
   const JetStream jetstream(connect());
-  const auto read = [&] { return jetstream.next_message(soon(), "S", "s.>", 1); };
+  const auto read = [&]() -> Result<StoredMessage> {
+    auto pending = jetstream.send_next_message("S", "s.>", 1);
+    if (!pending) return std::unexpected(pending.error());
+    return pending->wait(soon());
+  };
   impostor.answer("value");
   EXPECT_ERROR(read(), ErrorCode::corrupt);
   impostor.answer("value", {{"Nats-Subject", "s.x"}, {"Nats-Sequence", "seven"}, {"Nats-Time-Stamp", "now"}});

@@ -52,6 +52,36 @@ TEST(OrderedTracker, TakesMessagesWithoutHolesOnly) {
   EXPECT_EQ(tracker.last_sequence(), 9);
 }
 
+TEST(OrderedTracker, KnowsWhereAMessageCanHaveBeenPassedOver) {
+  OrderedTracker all{StartAll{}};
+  ASSERT_EQ(all.check(stream(100)), History::same);
+  all.consumer_made();
+  EXPECT_EQ(all.unread_before(1), std::nullopt);
+  EXPECT_EQ(all.unread_before(5), 1);
+  ASSERT_TRUE(all.accept(at(1, 5)));
+  EXPECT_EQ(all.unread_before(6), std::nullopt);
+  EXPECT_EQ(all.unread_before(9), 6);
+  all.nothing_before(9);
+  EXPECT_EQ(all.unread_before(9), std::nullopt);
+  EXPECT_EQ(all.unread_before(10), 9);
+  all.consumer_made();
+  EXPECT_EQ(all.unread_before(9), 6) << "another consumer may find what the one before did not have";
+}
+
+TEST(OrderedTracker, ExpectsOnlyTheNewestOfEachSubjectWhenItBegan) {
+  OrderedTracker last{StartLastPerSubject{}};
+  ASSERT_EQ(last.check(stream(100)), History::same);
+  last.consumer_made();
+  ASSERT_TRUE(last.accept(at(1, 40)));
+  EXPECT_EQ(last.unread_before(101), std::nullopt);
+  EXPECT_EQ(last.unread_before(102), 101);
+  OrderedTracker from{StartAtSequence{51}};
+  ASSERT_EQ(from.check(stream(100)), History::same);
+  from.consumer_made();
+  EXPECT_EQ(from.unread_before(51), std::nullopt);
+  EXPECT_EQ(from.unread_before(60), 51);
+}
+
 TEST(OrderedTracker, ResumesBehindTheLastMessage) {
   OrderedTracker tracker{StartLastPerSubject{}};
   EXPECT_TRUE(std::holds_alternative<StartLastPerSubject>(tracker.resume()));
