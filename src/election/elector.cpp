@@ -215,16 +215,19 @@ void Elector::wake_at(BootTime time) {
 void Elector::observe(Revision revision, std::optional<LeaderRecord> record, bool readable, BootTime now) {
   heard_at_ = now;
   read_sent_at_.reset();
-  if (known_ && revision < revision_) {
+  const bool rewritten = known_ && is_of_another_history(revision, record, now);
+  if (known_ && revision < revision_ && !rewritten) {
     // A stale read or a late message. It answers nothing, so what had to be read is still to be read.
     if (read_needed_ || conflicted()) retry_at_ = std::max(retry_at_, now + retry_delay_);
     return;
   }
   read_needed_ = false;
-  if (known_ && revision == revision_) {
+  older_since_.reset();
+  if (known_ && revision == revision_ && !rewritten) {
     if (conflicted()) retry_at_ = std::max(retry_at_, now + retry_delay_);
     return;
   }
+  if (rewritten) conflicted_revision_.reset();
   known_ = true;
   readable_ = readable;
   revision_ = revision;
@@ -232,6 +235,20 @@ void Elector::observe(Revision revision, std::optional<LeaderRecord> record, boo
   seen_at_ = now;
   retry_at_ = now;
   record_changed(now);
+}
+
+// Servers that lost the newest changes go on with revisions that were there before. It shows by a record that
+// cannot have come before the known one (epochs grow), by another one under the same revision, or, when a
+// write of ours was refused or has to be looked for, by nothing but older ones for a whole lease. No decision
+// rests on it alone: it is taken for a change seen now, and the next write has to fit what the servers hold.
+bool Elector::is_of_another_history(Revision revision, const std::optional<LeaderRecord>& record,
+                                    BootTime now) {
+  if (revision > revision_) return false;
+  if (revision == revision_) return record && record_ && record != record_;
+  if (record && record_ && record->epoch > epoch_max_) return true;
+  if (!conflicted() && !read_needed_) return false;
+  if (!older_since_) older_since_ = now;
+  return now >= *older_since_ + patience(record_ttl_);
 }
 
 void Elector::record_changed(BootTime now) {
@@ -252,6 +269,11 @@ void Elector::record_changed(BootTime now) {
 }
 
 void Elector::own_record_seen(BootTime now) {
+  // One of an earlier term, there again or seen late, is not the claim: epochs do not go back.
+  if (term_ == Term::claiming && record_->epoch < claimed_epoch_) {
+    term_ = Term::none;
+    return;
+  }
   const Attempt& attempt = attempts_[record_->sequence % attempts_.size()];
   // Too old to remember its time: it proves that the record is ours, and extends nothing.
   const bool remembered = attempt.sequence == record_->sequence;
@@ -386,7 +408,9 @@ void Elector::choose_as_holder(BootTime now) {
   switch (term_) {
     case Term::none: return write_released(release_order_, now);
     // Stored, but too late to lead on it, or below the log's epoch.
-    case Term::claiming: return write_held(std::max(record_->epoch, log_epoch_.next()), now);
+    case Term::claiming:
+      claimed_epoch_ = std::max(record_->epoch, log_epoch_.next());
+      return write_held(claimed_epoch_, now);
     case Term::leading: return write_held(epoch_, now);
     case Term::lost: return;
   }
@@ -404,7 +428,8 @@ void Elector::choose_as_bidder(BootTime now) {
   }
   if (now < due) return wake_at(due);
   term_ = Term::claiming;
-  write_held(next_epoch(), now);
+  claimed_epoch_ = next_epoch();
+  write_held(claimed_epoch_, now);
 }
 
 void Elector::finish_release() {
@@ -465,6 +490,8 @@ BootTime Elector::bid_time() const {
     return virgin ? seen_at_ : seen_at_ + patience(record_ttl_);
   }
   if (record_->state == LeaseState::held) return seen_at_ + patience(record_->lease_ttl);
+  // Somebody has led since, whose record was lost with its release, or without.
+  if (record_->epoch < std::max(epoch_max_, log_epoch_)) return seen_at_ + patience(record_->lease_ttl);
   const bool for_another = !record_->successor.empty() && record_->successor != config_.node;
   return for_another ? seen_at_ + std::min(config_.heartbeat, successor_wait_max) : seen_at_;
 }

@@ -214,6 +214,8 @@ class Elector {
   void write_released(const ReleaseOrder& order, base::BootTime now);
   void request_unanswered(base::BootTime now);
 
+  [[nodiscard]] bool is_of_another_history(Revision revision, const std::optional<LeaderRecord>& record,
+                                           base::BootTime now);
   [[nodiscard]] bool holds_record() const;
   [[nodiscard]] bool conflicted() const { return conflicted_revision_ && revision_ <= *conflicted_revision_; }
   [[nodiscard]] Epoch next_epoch() const;
@@ -246,6 +248,7 @@ class Elector {
   // The term.
   Term term_ = Term::none;
   Epoch epoch_;
+  Epoch claimed_epoch_;  ///< of the last bid
   base::BootTime deadline_{};
   base::BootTime renewed_at_{};  ///< when the last confirmed write was sent
   bool release_pending_ = false;
@@ -257,6 +260,8 @@ class Elector {
   bool read_needed_ = false;
   base::BootTime retry_at_{};
   std::optional<Revision> conflicted_revision_;
+  /// Since when, after a write that was refused or is to be looked for, nothing but older revisions is seen.
+  std::optional<base::BootTime> older_since_;
   std::uint64_t sequence_ = 0;
   std::array<Attempt, 8> attempts_{};
 

@@ -153,6 +153,102 @@ TEST_F(ElectorBid, ReadsAfterAConflictAndNeverTriesThatRevisionAgain) {
   EXPECT_FALSE(get<WriteRecord>());
 }
 
+// Power failed at the servers: what was revision 9 is gone, the record is that of revision 7 again.
+TEST_F(ElectorBid, GoesOnFromAnOlderRecordWhenTheServersLostTheNewerOne) {
+  begin(9, held_by("b", other, 3));
+  take(elector_.tick(at(10s)));
+  auto write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  take(elector_.write_finished(write->record.sequence, WriteOutcome::conflict, Revision(), at(10s)));
+  take(elector_.record_observed(Revision(7), held_by("c", other, 2), at(10s)));
+  take(elector_.record_observed(Revision(7), held_by("c", other, 2), at(19'900ms)));
+  EXPECT_FALSE(get<WriteRecord>()) << "it may be a server that lags behind";
+  // It is what there is now, so its holder gets a lease of silence like any other.
+  take(elector_.record_observed(Revision(7), held_by("c", other, 2), at(20s)));
+  take(elector_.tick(at(29'900ms)));
+  EXPECT_FALSE(get<WriteRecord>());
+  take(elector_.tick(at(30s)));
+  write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  EXPECT_EQ(write->expected, Revision(7));
+  EXPECT_EQ(write->record.epoch, Epoch(4)) << "epochs do not go back";
+}
+
+TEST_F(ElectorBid, GivesBackAnOldRecordOfItsOwnThatIsThereAgainAndClaimsAHigherEpoch) {
+  begin(9, held_by("b", other, 5));
+  take(elector_.tick(at(10s)));
+  auto write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  take(elector_.write_finished(write->record.sequence, WriteOutcome::conflict, Revision(), at(10s)));
+  take(elector_.record_observed(Revision(7), held_by("a", own, 4), at(10s)));
+  take(elector_.record_observed(Revision(7), held_by("a", own, 4), at(20s)));
+  write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  EXPECT_EQ(write->record.state, LeaseState::released);
+  take(elector_.write_finished(write->record.sequence, WriteOutcome::stored, Revision(8), at(20s)));
+  take(elector_.tick(at(30s)));
+  write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  EXPECT_EQ(write->record.epoch, Epoch(6));
+}
+
+// A bucket that seemed empty for a lease, to a node whose own record of a term that ended is there.
+TEST_F(ElectorBid, DoesNotTakeItsOwnEndedTermForTheClaim) {
+  take(elector_.start(at(0s)));
+  take(elector_.set_eligible(true, at(0s)));
+  take(elector_.record_observed(Revision(0), std::nullopt, at(0s)));
+  const auto claim = get<WriteRecord>();
+  ASSERT_TRUE(claim);
+  ASSERT_EQ(claim->record.epoch, Epoch(1));
+  take(elector_.write_finished(claim->record.sequence, WriteOutcome::stored, Revision(1), at(0s)));
+  ASSERT_TRUE(get<BecameLeader>());
+  take(elector_.tick(at(9s)));
+  ASSERT_TRUE(get<LostLeadership>());
+  take(elector_.connection_changed(true, at(9s)));
+  take(elector_.release({.reason = ReleaseReason::demoted, .position = {}, .successor = {}}, at(9s)));
+  take(elector_.record_observed(Revision(0), std::nullopt, at(10s)));
+  take(elector_.record_observed(Revision(0), std::nullopt, at(20s)));
+  take(elector_.tick(at(40s)));
+  auto write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  ASSERT_EQ(write->record.epoch, Epoch(2));
+  take(elector_.write_finished(write->record.sequence, WriteOutcome::conflict, Revision(), at(40s)));
+  take(elector_.record_observed(Revision(1), claim->record, at(40s)));
+  write = get<WriteRecord>();
+  ASSERT_TRUE(write);
+  EXPECT_EQ(write->record.state, LeaseState::released);
+  EXPECT_FALSE(get<BecameLeader>());
+}
+
+TEST_F(ElectorBid, DoesNotBidOnARevisionThatWasWrittenASecondTime) {
+  begin(9, held_by("b", other, 3));
+  take(elector_.record_observed(Revision(9), held_by("c", {.family = 8, .number = 1}, 4), at(8s)));
+  take(elector_.tick(at(10s)));
+  EXPECT_FALSE(get<WriteRecord>()) << "c has held it for 2 s";
+  take(elector_.tick(at(18s)));
+  EXPECT_TRUE(get<WriteRecord>());
+}
+
+TEST_F(ElectorBid, SeesATermThatBeganUnderAnOlderRevision) {
+  begin(9, held_by("b", other, 3));
+  take(elector_.record_observed(Revision(8), held_by("c", {.family = 8, .number = 1}, 4), at(8s)));
+  take(elector_.tick(at(10s)));
+  EXPECT_FALSE(get<WriteRecord>());
+  take(elector_.tick(at(18s)));
+  ASSERT_TRUE(get<WriteRecord>());
+  EXPECT_EQ(get<WriteRecord>()->expected, Revision(8));
+}
+
+TEST_F(ElectorBid, WaitsOnAReleaseAfterWhichTheLogSaysThatSomebodyLed) {
+  take(elector_.start(at(0s)));
+  take(elector_.log_epoch_seen(Epoch(4), at(0s)));
+  take(elector_.set_eligible(true, at(0s)));
+  take(elector_.record_observed(Revision(7), released(held_by("b", other, 3)), at(0s)));
+  EXPECT_FALSE(get<WriteRecord>());
+  take(elector_.tick(at(10s)));
+  EXPECT_TRUE(get<WriteRecord>());
+}
+
 TEST_F(ElectorBid, ReadsWhenTheWatchIsSilent) {
   begin(7, held_by("b", other, 3));
   take(elector_.tick(at(5'999ms)));
