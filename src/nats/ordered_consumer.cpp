@@ -26,6 +26,21 @@ constexpr std::size_t queue_messages_max = 2'000'000;
 
 constexpr std::chrono::milliseconds pause_after_failure{100};
 
+std::string explain(History history, const StreamInfo& info) {
+  switch (history) {
+    case History::another:
+      return "the stream was deleted and made anew; what was read belongs to another history";
+    case History::rewritten:
+      return "another message has taken the place of the last one that was read: the stream lost messages or "
+             "was restored from an older state, and went on";
+    default:
+      return fmt::format(
+          "the stream ends at sequence {}, before what was read already: it lost messages or was "
+          "restored from an older state",
+          info.last_sequence);
+  }
+}
+
 bool may_pass(const Error& error) {
   return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::resource_exhausted ||
          error.code() == ErrorCode::internal;
@@ -57,6 +72,7 @@ class OrderedConsumer::Impl {
  private:
   Status establish_persistently(const Context& context);
   Status check_history(const Context& context);
+  Result<History> compare_history(const Context& context, const StreamInfo& info);
   Result<std::optional<Message>> receive(const Context& context);
   std::optional<Result<Delivery>> take(const Context& context, Message message);
   void take_control(const Context& context, const Message& message);
@@ -88,6 +104,16 @@ void OrderedConsumer::Impl::drop() {
   consumer_.clear();
 }
 
+// What is known of the stream, in the light of what it says now and of the last message that was read.
+Result<History> OrderedConsumer::Impl::compare_history(const Context& context, const StreamInfo& info) {
+  const History history = tracker_.check(info);
+  if (history != History::same || tracker_.last_sequence() == 0) return history;
+  const auto last = jetstream_.message_at(context, options_.stream, tracker_.last_sequence(),
+                                          /*from_leader=*/true);
+  if (!last && last.error().code() != ErrorCode::not_found) return std::unexpected(last.error());
+  return last && tracker_.was_rewritten(last->time) ? History::rewritten : History::same;
+}
+
 // Errors of code gap and not_found are final.
 Status OrderedConsumer::Impl::check_history(const Context& context) {
   const auto began = std::chrono::steady_clock::now();
@@ -95,15 +121,10 @@ Status OrderedConsumer::Impl::check_history(const Context& context) {
     auto info = jetstream_.stream_info(context, options_.stream);
     Error problem(ErrorCode::gap, std::string(operation), options_.stream, {});
     if (info) {
-      const History history = tracker_.check(*info);
-      if (history == History::same) return {};
-      problem =
-          Error(ErrorCode::gap, std::string(operation), options_.stream,
-                history == History::another
-                    ? "the stream was deleted and made anew; what was read belongs to another history"
-                    : fmt::format("the stream ends at sequence {}, before what was read already: it lost "
-                                  "messages or was restored from an older state",
-                                  info->last_sequence));
+      const auto history = compare_history(context, *info);
+      if (!history) return std::unexpected(history.error());
+      if (*history == History::same) return {};
+      problem = Error(ErrorCode::gap, std::string(operation), options_.stream, explain(*history, *info));
       if (info->cluster.empty()) return std::unexpected(problem);
     } else if (info.error().code() == ErrorCode::not_found) {
       problem = Error(ErrorCode::not_found, std::string(operation), options_.stream, info.error().reason());

@@ -14,9 +14,9 @@
 // for each message: there only messages that rolled up their subject and heartbeats give reason to ask, and
 // what a subject that was rolled up twice within the lag took along stays unseen.
 //
-// Before a consumer is made again, the stream is looked at. If it is gone, was made anew, or its last
-// sequence is below one already seen, its history is not the one that was being read; that is reported and
-// final.
+// Before a consumer is made again, the stream is looked at. If it is gone, was made anew, its last sequence
+// is below one already seen, or another message is where the last one was that was read, its history is not
+// the one that was being read; that is reported and final.
 #pragma once
 
 #include <chrono>

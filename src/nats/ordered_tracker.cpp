@@ -81,6 +81,7 @@ bool OrderedTracker::accept(const DeliveryPosition& position) {
   if (!follows(position)) return false;
   consumer_sequence_ = position.consumer_sequence;
   last_sequence_ = position.stream_sequence;
+  last_time_ = position.time;
   highest_seen_ = std::max(highest_seen_, last_sequence_);
   return true;
 }

@@ -26,8 +26,9 @@ struct DeliveryPosition {
 /// What a STREAM.INFO says about the history that is being read.
 enum class History {
   same,
-  shorter,  ///< messages that were seen are gone from its end
-  another,  ///< the stream was made anew
+  shorter,    ///< messages that were seen are gone from its end
+  another,    ///< the stream was made anew
+  rewritten,  ///< the last message that was read is not what it was; check() does not tell this
 };
 
 /// Not thread-safe.
@@ -37,6 +38,12 @@ class OrderedTracker {
 
   /// A consumer is about to be made on this state of the stream.
   [[nodiscard]] History check(const StreamInfo& info);
+  /// Whether what is now at last_sequence(), stored at this time, is another message than the one accepted:
+  /// servers lost it and used its number again. Nothing there (nullopt) says nothing: it may have been
+  /// deleted.
+  [[nodiscard]] bool was_rewritten(std::optional<ServerTime> time) const {
+    return last_sequence_ > 0 && time && *time != last_time_;
+  }
   /// It was made: its sequence starts at 1.
   void consumer_made();
 
@@ -62,6 +69,7 @@ class OrderedTracker {
  private:
   Start start_;
   std::uint64_t last_sequence_ = 0;      ///< of the stream, accepted
+  ServerTime last_time_{};               ///< when that message was stored
   std::uint64_t highest_seen_ = 0;       ///< end of the stream as far as known
   std::uint64_t complete_to_ = 0;        ///< what is delivered of the stream up to here is all that matters
   std::uint64_t consumer_sequence_ = 0;  ///< of the current consumer, accepted

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <thread>
@@ -211,6 +212,29 @@ TEST_F(OrderedConsumerTest, SaysThatTheStreamWasMadeAnew) {
   ASSERT_OK(jetstream_->delete_stream(soon(), "s"));
   make_stream();
   publish(0, 10);
+  EXPECT_ERROR(consumer->next(soon()), ErrorCode::gap);
+  EXPECT_ERROR(consumer->next(soon()), ErrorCode::gap);
+}
+
+// A server that comes back with an older state, and whose stream has grown past the old end meanwhile.
+TEST_F(OrderedConsumerTest, SaysThatWhatItReadWasReplacedByAnotherHistory) {
+  publish(0, 5);
+  server_->stop();
+  const auto store = directory_ / "nats";
+  const auto backup = directory_ / "backup";
+  std::filesystem::copy(store, backup, std::filesystem::copy_options::recursive);
+  ASSERT_OK(server_->start_again(soon()));
+  ASSERT_OK(jetstream_->connection().wait_connected(soon()));
+  publish(5, 10);
+  auto consumer = consume();
+  ASSERT_OK(consumer);
+  expect_numbers(*consumer, 0, 10);
+  server_->stop();
+  std::filesystem::remove_all(store);
+  std::filesystem::rename(backup, store);
+  ASSERT_OK(server_->start_again(soon()));
+  ASSERT_OK(jetstream_->connection().wait_connected(soon()));
+  publish(100, 120);
   EXPECT_ERROR(consumer->next(soon()), ErrorCode::gap);
   EXPECT_ERROR(consumer->next(soon()), ErrorCode::gap);
 }

@@ -113,6 +113,19 @@ TEST(OrderedTracker, NoticesThatTheStreamIsAnotherOrLostItsEnd) {
   EXPECT_EQ(tracker.check(stream(149)), History::shorter);
 }
 
+TEST(OrderedTracker, NoticesThatTheLastMessageIsAnotherOne) {
+  OrderedTracker tracker{StartAll{}};
+  EXPECT_FALSE(tracker.was_rewritten(ServerTime(std::chrono::seconds(1)))) << "nothing was read yet";
+  ASSERT_EQ(tracker.check(stream(100)), History::same);
+  tracker.consumer_made();
+  DeliveryPosition last = at(1, 90);
+  last.time = ServerTime(std::chrono::seconds(5));
+  ASSERT_TRUE(tracker.accept(last));
+  EXPECT_FALSE(tracker.was_rewritten(last.time));
+  EXPECT_FALSE(tracker.was_rewritten(std::nullopt)) << "it may have been deleted";
+  EXPECT_TRUE(tracker.was_rewritten(ServerTime(std::chrono::seconds(6))));
+}
+
 TEST(OrderedTracker, NoticesThatThePlaceToBeginIsBeyondTheEnd) {
   OrderedTracker tracker{StartAtSequence{51}};
   EXPECT_EQ(tracker.check(stream(49)), History::shorter);
