@@ -242,16 +242,25 @@ Status JetStreamObjectStore::remove(const Context& context, std::string_view nam
   if (found->deleted) {
     return failure(ErrorCode::not_found, "remove object", std::string(name), "the object was deleted");
   }
-  return remove(context, *found);
+  return erase(context, *found, true);
 }
 
-// Metadata first: from then on the object does not exist, and what a crash leaves are orphans. The bound on
-// the sequence spares an object that has replaced this one meanwhile.
+// Another object can be where this one was: it replaced it, or, when servers lost what they had acknowledged,
+// its sequence was used again for whatever came next.
 Status JetStreamObjectStore::remove(const Context& context, const ObjectInfo& info) {
-  // Deleted by its sequence and not purged by its subject: see metadata_headers() in object_put.cpp.
-  auto deleted = jetstream_.delete_message(context, stream_, info.sequence);
-  if (!deleted && deleted.error().code() != ErrorCode::not_found) {
-    return std::unexpected(explain(context, deleted.error()));
+  const auto now = lookup(context, info.name, true);
+  if (!now && now.error().code() != ErrorCode::not_found) return std::unexpected(now.error());
+  return erase(context, info, now && now->sequence == info.sequence && now->nuid == info.nuid);
+}
+
+// Metadata first: from then on the object does not exist, and what a crash leaves are orphans.
+Status JetStreamObjectStore::erase(const Context& context, const ObjectInfo& info, bool has_metadata) {
+  if (has_metadata) {
+    // Deleted by its sequence and not purged by its subject: see metadata_headers() in object_put.cpp.
+    auto deleted = jetstream_.delete_message(context, stream_, info.sequence);
+    if (!deleted && deleted.error().code() != ErrorCode::not_found) {
+      return std::unexpected(explain(context, deleted.error()));
+    }
   }
   if (info.nuid.empty()) return {};
   auto purged = jetstream_.purge(

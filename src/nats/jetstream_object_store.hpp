@@ -68,6 +68,8 @@ class JetStreamObjectStore final : public ObjectStore {
   [[nodiscard]] Error explain(const Context& context, Error error) const;
 
  private:
+  Status erase(const Context& context, const ObjectInfo& info, bool has_metadata);
+
   struct Candidate {
     std::uint64_t messages = 0;
     std::chrono::steady_clock::time_point since;

@@ -188,6 +188,22 @@ TEST_F(ObjectStoreTest, SaysWhatIsMissing) {
   EXPECT_ERROR(store_->get(soon(), *put, 1000), ErrorCode::too_large);
 }
 
+// Servers that lost what they had acknowledged use its sequences again.
+TEST_F(ObjectStoreTest, DoesNotRemoveWhateverHasTheSequenceOfTheObjectMeant) {
+  auto lost = store_->put(soon(), "lost", as_bytes("1"));
+  ASSERT_OK(lost);
+  ASSERT_OK(store_->remove(soon(), "lost"));
+  const auto other = store_->put(soon(), "other", as_bytes("2"));
+  ASSERT_OK(other);
+  lost->sequence = other->sequence;
+  EXPECT_OK(store_->remove(soon(), *lost));
+  expect_content("other", as_bytes("2"));
+  ObjectInfo rewritten = *other;
+  rewritten.nuid = lost->nuid;
+  EXPECT_OK(store_->remove(soon(), rewritten));
+  expect_content("other", as_bytes("2"));
+}
+
 TEST_F(ObjectStoreTest, DoesNotRemoveAnObjectThatReplacedTheOneMeant) {
   const auto old = store_->put(soon(), "x", as_bytes("old"));
   ASSERT_OK(old);
