@@ -33,8 +33,8 @@ Result<std::optional<db::LogEnd>> choose_base(const FormerPrimaryQuestion& quest
   if (!state) return std::unexpected(state.error());
   const auto acknowledged = (*state)->acknowledged();
   if ((*state)->known()) {
-    const bool recognised =
-        ours != nullptr && ours->checksum && (*state)->recognises(ours->name.max, ours->file_checksum);
+    const bool recognised = ours != nullptr && ours->checksum && !question.view.out_of_turn(*ours) &&
+                            (*state)->recognises(ours->name.max, ours->file_checksum);
     if (recognised) return log_end_of(*ours);
     const log::Object* confirmed =
         acknowledged ? question.view.find(log::ObjectName::raw(*acknowledged)) : nullptr;
@@ -95,7 +95,7 @@ Result<std::optional<ProvenState>> proven_state(const Context& context, const Fo
   // log does not have, whatever they add up to.
   if (found.report.content_is_newer || !found.difference) return Proven();
   const log::Object* state = question.view.find_state(found.content.checksum);
-  if (state == nullptr) return Proven();
+  if (state == nullptr || question.view.out_of_turn(*state)) return Proven();
   ProvenState proven{.txid = state->name.max, .epoch = log_end_of(*state).epoch};
   if (nothing_stored) return found.difference->description().commit == 1 ? Proven(proven) : Proven();
   if (!found.difference_is_whole) return Proven();

@@ -117,6 +117,14 @@ const Object* LogView::find_state(Checksum checksum) const {
   return found;
 }
 
+bool LogView::out_of_turn(const Object& object) const {
+  return std::ranges::any_of(levels_, [&](const Level& level) {
+    return std::ranges::any_of(level, [&](const auto& other) {
+      return other.first.max > object.name.max && other.second.sequence < object.sequence;
+    });
+  });
+}
+
 std::size_t LogView::size() const {
   std::size_t count = stale_.size();
   for (const Level& level : levels_) count += level.size();

@@ -80,6 +80,10 @@ class LogView {
   /// states are compacted away. That one says so proves nothing either (ltx/checksum.hpp).
   [[nodiscard]] const Object* find_state(Checksum checksum) const;
 
+  /// Whether the log had gone on beyond its place before this object was stored: servers had lost what was
+  /// there, and what follows does not follow on it.
+  [[nodiscard]] bool out_of_turn(const Object& object) const;
+
   [[nodiscard]] bool empty() const { return size() == 0; }
   /// Number of objects, stale ones included.
   [[nodiscard]] std::size_t size() const;

@@ -29,7 +29,18 @@ FollowWork reseed(const log::LogView& view, std::string reason) {
 
 }  // namespace
 
-FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted) {
+Status check_same_state(const log::LogView& view, Txid applied, Checksum content) {
+  std::optional<Checksum> here;
+  if (const log::Object* raw = view.find(log::ObjectName::raw(applied))) here = raw->checksum;
+  if (view.end().txid == applied) here = view.end().checksum;
+  if (!here || *here == content) return {};
+  return failure(ErrorCode::failed_precondition, "follow", "TXID " + to_string(applied),
+                 "the log has another state there than the replica; either the bucket lost its end, and went "
+                 "on from an earlier one, or the replica follows another log");
+}
+
+FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted,
+                       std::optional<Checksum> content) {
   const Txid end = view.end().txid;
   if (end.is_zero() && applied.is_zero()) return UpToDate{};
   if (!trusted) {
@@ -39,6 +50,8 @@ FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted) {
     }
     return reseed(view, "the replica's content is not trusted");
   }
+  const auto same = content ? check_same_state(view, applied, *content) : Status();
+  if (!same) return Stuck{same.error()};
   if (applied == end) return UpToDate{};
   if (applied > end) {
     return Stuck{Error(ErrorCode::failed_precondition, "follow", "TXID " + to_string(applied),

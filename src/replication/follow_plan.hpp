@@ -39,7 +39,13 @@ using FollowWork = std::variant<UpToDate, ApplyObjects, Reseed, Stuck>;
 inline constexpr std::size_t raw_objects_ahead_max = 256;
 
 /// `applied`: 0 for a replica without content. `trusted`: false when the replica's content cannot be vouched
-/// for (quarantined), which forces a new start.
-[[nodiscard]] FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted);
+/// for (quarantined), which forces a new start. `content`: its checksum, when its position is beyond doubt.
+[[nodiscard]] FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted,
+                                     std::optional<Checksum> content = std::nullopt);
+
+/// That the log, as far as it says so, has at `applied` the state that the replica has there. Where servers
+/// lost what they had acknowledged, another one may have come under the same TXID. Error:
+/// failed_precondition.
+[[nodiscard]] Status check_same_state(const log::LogView& view, Txid applied, Checksum content);
 
 }  // namespace litecluster::replication

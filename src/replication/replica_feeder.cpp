@@ -65,7 +65,9 @@ std::unexpected<Error> ReplicaFeeder::unusable(const log::Object& object, const 
 FollowWork ReplicaFeeder::plan(const log::LogView& view) const {
   const db::ReplicaState state = replica_.state();
   const Txid applied = state == db::ReplicaState::empty ? Txid(0) : replica_.position().txid;
-  FollowWork work = plan_follow(view, applied, state != db::ReplicaState::quarantined);
+  const auto content =
+      replica_.position_is_doubtful() ? std::nullopt : std::optional(replica_.position().checksum);
+  FollowWork work = plan_follow(view, applied, state != db::ReplicaState::quarantined, content);
   if (const auto* apply = std::get_if<ApplyObjects>(&work)) {
     for (const log::Object& object : apply->objects) {
       if (object.size > options_.object_bytes_max) {
@@ -130,7 +132,9 @@ Status ReplicaFeeder::advance_to(const Context& context, const log::LogView& vie
     if (const auto* stuck = std::get_if<Stuck>(&work)) return std::unexpected(stuck->reason);
     if (auto seeded = seed(context, txid); !seeded) return seeded;
   }
-  if (replica_.position().txid == txid) return {};
+  if (replica_.position().txid == txid) {
+    return check_same_state(view, txid, replica_.position().checksum);
+  }
   return failure(ErrorCode::failed_precondition, "catch up", "TXID " + to_string(txid),
                  "the replica is beyond it, at TXID " + to_string(replica_.position().txid));
 }

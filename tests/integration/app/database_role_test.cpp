@@ -615,5 +615,67 @@ TEST_F(DatabaseRoleTest, ALostEndOfTheLogEndsTheTermAndIsHealedByASnapshotInTheN
   EXPECT_EQ(node.put_aside(), 0U);
 }
 
+// Servers lost objects behind which another leader had made a snapshot, and a node that has not seen it takes
+// a free name for commits of its own: the log does not follow on them.
+TEST_F(DatabaseRoleTest, KeepsAsideWhatCameWhereTheLogHadPassedAlready) {
+  Node node("a", directory_.path(), bucket_);
+  node.start();
+  node.lead_and_write(1, "one");
+  node.crash();
+  node.write("two");
+  node.start();
+  ASSERT_TRUE(node.role().ready());
+  const Txid free = log_end().next();
+  bool first = true;
+  bucket_.before_put([&](const log::NewObject&) {
+    if (!std::exchange(first, false)) return;
+    const log::Author other{.epoch = Epoch(2), .node = "b", .incarnation = "b.1"};
+    ASSERT_TRUE(bucket_.put(
+        patience(),
+        {.name = {log::snapshot_level, Txid(1), free.next()}, .author = other, .checksum = Checksum(7)},
+        base::as_bytes("made on what is lost")));
+  });
+  static_cast<void>(node.role().catch_up(patience()));
+  static_cast<void>(node.role().fence(patience(), Epoch(3)));
+  bucket_.before_put(nullptr);
+  ASSERT_TRUE(bucket_.contains(log::ObjectName::raw(free)));
+  node.crash();
+  node.start();
+  EXPECT_EQ(node.put_aside(), 1U);
+}
+
+TEST_F(DatabaseRoleTest, AStandbyDoesNotFollowALogThatHasAnotherStateOfItsTxid) {
+  Node leader("a", directory_.path(), bucket_);
+  Node standby("b", directory_.path(), bucket_);
+  leader.start();
+  leader.lead_and_write(1, "one");
+  standby.start();
+  ASSERT_TRUE(follows_to_the_end(standby));
+  leader.write("two");
+  leader.sync();
+  ASSERT_TRUE(follows_to_the_end(standby));
+  const Txid end = log_end();
+  leader.crash();
+  standby.crash();
+  bucket_.lose_end(1);
+  // The leader's machine lost it as well, and wrote something else.
+  auto stored = bucket_.put(patience(),
+                            {.name = log::ObjectName::raw(end),
+                             .created_at = {},
+                             .author = log::Author{.epoch = Epoch(2), .node = "c", .incarnation = "c.1"},
+                             .checksum = Checksum(7)},
+                            base::as_bytes("another state"));
+  ASSERT_TRUE(stored);
+  standby.start();
+  EXPECT_TRUE(test::eventually([&] {
+    const auto problem = standby.role().problem();
+    return problem && problem->code() == ErrorCode::failed_precondition;
+  }));
+  const auto caught_up = standby.role().catch_up(patience());
+  const auto fenced = standby.role().fence(patience(), Epoch(3));
+  EXPECT_FALSE(caught_up && fenced) << "it must not lead on what the log does not have";
+  EXPECT_EQ(log_end(), end);
+}
+
 }  // namespace
 }  // namespace litecluster::app

@@ -51,6 +51,18 @@ TEST(LogView, FindsTheFirstStateWithAChecksum) {
   EXPECT_EQ(view.find_state(Checksum(2))->name.max, Txid(2));
 }
 
+TEST(LogView, KnowsAnObjectThatTheLogHadPassed) {
+  // Servers lost 3, another leader went on from it, and then its writer stored something else there.
+  const log::Object late = raw(3, 2, 60);
+  const LogView view = view_of(raw(1), raw(2), raw(4, 2, 40), raw(5, 2, 50), late);
+  EXPECT_TRUE(view.out_of_turn(late));
+  EXPECT_FALSE(view.out_of_turn(raw(2)));
+  EXPECT_FALSE(view.out_of_turn(raw(5, 2, 50)));
+  // The same with nothing left but a snapshot.
+  EXPECT_TRUE(view_of(compacted(9, 1, 5), raw(3, 2, 60)).out_of_turn(raw(3, 2, 60)));
+  EXPECT_FALSE(view_of(raw(3), compacted(1, 1, 3), compacted(9, 1, 3)).out_of_turn(raw(3)));
+}
+
 TEST(LogView, IgnoresAnOlderEpochBehindANewerOne) {
   // Epoch 2 fenced at 3; epoch 1 still wrote 4.
   const LogView view = view_of(raw(1, 1), raw(2, 1), raw(3, 2), raw(4, 1));

@@ -37,6 +37,23 @@ TEST_F(FollowPlan, TakesRawObjectsOneByOneWhileTheyFollow) {
   EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(10), true)));
 }
 
+TEST_F(FollowPlan, IsNotUpToDateWithAnotherStateOfTheSameTxid) {
+  put_raw(1, 2);
+  log::Object object;
+  object.name = log::ObjectName::raw(Txid(3));
+  object.size = 1000;
+  object.checksum = Checksum(30);
+  object.sequence = Revision(++sequence);
+  ASSERT_TRUE(view.put(object));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true, Checksum(30))));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, Checksum(31))));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true)))
+      << "a position that is a guess is settled otherwise";
+  put_raw(4, 5);
+  EXPECT_TRUE(std::holds_alternative<ApplyObjects>(plan_follow(view, Txid(3), true, Checksum(30))));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, Checksum(31))));
+}
+
 TEST_F(FollowPlan, BridgesAHoleInTheRawLogByACompactedObject) {
   put(1, 1, 8);
   put_raw(9, 10);
