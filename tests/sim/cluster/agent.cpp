@@ -6,6 +6,10 @@ namespace litecluster::test::cluster {
 
 namespace {
 
+// In units; a lease of 10 s and checks every 30 s are the defaults.
+constexpr Time bucket_check_interval = 30;
+constexpr Time bucket_check_soon = 3;
+
 election::ElectorConfig elector_config(Simulation& simulation, const Host& host,
                                        election::Incarnation incarnation) {
   election::ElectorConfig config;
@@ -32,8 +36,78 @@ Agent::Agent(Simulation& simulation, Host& host, election::Incarnation incarnati
       incarnation_(election::to_string(incarnation)) {}
 
 void Agent::start() {
+  if (!simulation().lossy()) return begin();
+  process_.spawn([this] {
+    if (auto opened = open_bucket(); !opened) return refuse(opened.error());
+    process_.host().note_accepted();
+    begin();
+  });
+}
+
+void Agent::begin() {
+  begun_ = true;
   lease_.start();
   process_.spawn([this] { work(); });
+}
+
+// What the machine does with an agent that has ended.
+void Agent::refuse(const Error& error) {
+  process_.at(process_.now(), [host = &process_.host(), text = error.message()] { host->refused(text); });
+}
+
+Status Agent::open_bucket() {
+  const Context context = Context::background();
+  const bool anew = simulation().bug == PlantedBug::bucket_made_anew;
+  bucket_guard_.emplace(anew ? std::nullopt : disk().bucket);
+  const bool create = !bucket_guard_->remembered();
+  while (create && !bucket_.create(context)) process_.wait(process_.unit());
+  while (true) {
+    const auto state = bucket_.state(context);
+    if (state) break;
+    if (state.error().code() == ErrorCode::not_found && !create) {
+      bucket_guard_->observe(std::nullopt);
+      return bucket_guard_->status("log");
+    }
+    process_.wait(process_.unit());
+  }
+  return check_bucket(!create);
+}
+
+Status Agent::check_bucket(bool write_later) {
+  bucket_checked_ = process_.now();
+  const auto state = bucket_.state(Context::background());
+  if (!state && state.error().code() != ErrorCode::not_found) return {};
+  bucket_guard_->observe(state ? std::optional(*state) : std::nullopt);
+  if (auto status = bucket_guard_->status("log"); !status) return status;
+  if (write_later) {
+    bucket_checked_ -= (bucket_check_interval - bucket_check_soon) * process_.unit();
+    return {};
+  }
+  disk().bucket = bucket_guard_->remembered();
+  return {};
+}
+
+bool Agent::bucket_is_the_same() {
+  const auto checked = check_bucket(false);
+  if (checked) return true;
+  refused_ = checked.error();
+  process_.host().note_said();
+  machine_.shut_down();
+  return false;
+}
+
+void Agent::note_problem(std::string& problem, const Status& done) {
+  problem = done ? std::string() : done.error().message();
+  if (!done) process_.host().note_said(done.error());
+}
+
+std::string Agent::problem(bool of_promotions) const {
+  if (!begun_) return "waits for the bucket";
+  if (!step_problem_.empty()) return step_problem_;
+  if (!follow_problem_.empty()) return follow_problem_;
+  if (of_promotions && !promotion_problem_.empty()) return promotion_problem_;
+  if (session_) return session_->problem();
+  return follower_ ? follower_->problem() : std::string();
 }
 
 void Agent::database_changed() {
@@ -74,6 +148,7 @@ void Agent::cancel_obsolete_step() {
 void Agent::work() {
   while (true) {
     const auto step = machine_.next();
+    if (!step && machine_.stage() == app::Stage::stopped) return refuse(*refused_);
     if (!step) {
       process_.wait(process_.unit(), Change::role);
       if (!machine_.next()) tick();
@@ -88,6 +163,12 @@ void Agent::work() {
                        done ? "" : " failed: " + done.error().message());
     step_context_.reset();
     const app::Stage before = machine_.stage();
+    note_problem(step_problem_, done);
+    if (before == app::Stage::promoting && !done) {
+      promotion_problem_ = done.error().message();
+      process_.host().note_said();
+    }
+    if (machine_.stage() == app::Stage::active) promotion_problem_.clear();
     machine_.finished(done);
     const bool again = !done && machine_.next() == step;
     if (before == app::Stage::promoting && machine_.stage() == app::Stage::demoting) {
@@ -169,9 +250,13 @@ Status Agent::become_standby(const Context& context) {
 void Agent::tick() {
   if (const auto known = position()) lease_.position_changed(known->txid);
   if (watch_.complete()) lease_.log_epoch_seen(watch_.view().highest_epoch());
+  if (simulation().lossy() && process_.now() - bucket_checked_ >= bucket_check_interval * process_.unit()) {
+    if (!bucket_is_the_same()) return;
+  }
   const bool standby = machine_.stage() == app::Stage::standby;
   if (standby && overtaken()) {
     const auto followed = follow(Context::background());
+    note_problem(follow_problem_, followed);
     if (!followed)
       simulation().trace("{}: cannot follow: {}", process_.host().name(), followed.error().message());
   }

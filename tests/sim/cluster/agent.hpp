@@ -29,9 +29,14 @@ class Agent {
 
   // News.
   void database_changed();
-  void log_news(std::uint64_t sequence) { watch_.news(sequence); }
-  void lease_news(std::uint64_t revision) { lease_.observed(revision); }
-  void connection_changed(bool connected) { lease_.connection_changed(connected); }
+  // What comes before the agent has looked at the bucket is nobody's.
+  void log_news(std::uint64_t sequence, std::uint32_t starts) { watch_.news(sequence, starts); }
+  void lease_news(std::uint64_t revision, const std::optional<election::LeaderRecord>& record) {
+    if (begun_) lease_.observed(revision, record);
+  }
+  void connection_changed(bool connected) {
+    if (begun_) lease_.connection_changed(connected);
+  }
   /// The operator's word.
   void step_down(const std::string& successor);
   void members_heard();
@@ -40,13 +45,21 @@ class Agent {
   [[nodiscard]] bool leads() const { return machine_.stage() == app::Stage::active && lease_.leads(); }
   [[nodiscard]] std::optional<Position> position() const;
   [[nodiscard]] std::string state_text() const;
+  /// What it reports as wrong; empty: nothing.
+  [[nodiscard]] std::string problem(bool of_promotions) const;
 
  private:
   [[nodiscard]] Disk& disk() { return process_.host().disk(); }
   [[nodiscard]] Simulation& simulation() { return process_.simulation(); }
 
   // App::Impl.
+  [[nodiscard]] Status open_bucket();
+  [[nodiscard]] Status check_bucket(bool write_later);
+  [[nodiscard]] bool bucket_is_the_same();
+  void begin();
+  void refuse(const Error& error);
   void work();
+  void note_problem(std::string& problem, const Status& done);
   void tick();
   void won(Epoch epoch);
   void lost(const election::LostLeadership& lost);
@@ -89,6 +102,13 @@ class Agent {
   std::string successor_;
   std::string incarnation_;
   bool owes_release_ = false;
+  bool begun_ = false;
+  std::optional<log::BucketGuard> bucket_guard_;
+  std::optional<Error> refused_;
+  Time bucket_checked_ = 0;
+  std::string step_problem_;
+  std::string follow_problem_;
+  std::string promotion_problem_;  // of its last try
 
   std::unique_ptr<Follower> follower_;
   std::unique_ptr<Feeder> feeder_;  // of the follower that was stopped

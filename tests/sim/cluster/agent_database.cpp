@@ -86,15 +86,13 @@ void Agent::primary_to_replica(const FormerPrimary& judged) {
     simulation().judge.violated("a former primary was taken for what it is not");
   }
   // The same content by way of commits that undid each other.
-  const auto& history = simulation().judge.history();
-  const std::uint64_t txid = judged.position.txid.value();
-  if (txid > 0 && txid <= history.size() && history[txid - 1].content.checksum == content.checksum) {
-    const StateId state = history[txid - 1].content.state;
-    for (StateId undone = content.state; undone != 0 && !simulation().states.leads_to(undone, state);
+  const auto state = simulation().judge.state_at(judged.position.txid.value(), content);
+  if (state) {
+    for (StateId undone = content.state; undone != 0 && !simulation().states.leads_to(undone, *state);
          undone = simulation().states.parent(undone)) {
       simulation().judge.excused(undone);
     }
-    content.state = state;
+    content.state = *state;
   }
   disk().replica = Replica();
   disk().replica.become(content, judged.position.txid, judged.epoch, judged.doubtful_to);
@@ -107,6 +105,7 @@ void Agent::primary_to_replica(const FormerPrimary& judged) {
 void Agent::put_aside() {
   simulation().trace("{}: diverged commits are kept aside", process_.host().name());
   ++simulation().statistics.diverged;
+  process_.host().note_said();
   simulation().judge.kept_aside(disk().primary->content(), process_.host().index());
   disk().primary.reset();
   // Its readers had seen the database that is no more; the standby begins where its own copy is.
@@ -115,7 +114,8 @@ void Agent::put_aside() {
 
 bool Agent::overtaken() {
   if (!follower_ && !dormant_ && !session_) return true;
-  return dormant_ && watch_.view().end().txid > dormant_position_.txid;
+  // A watch that has ended does not see who overtakes.
+  return dormant_ && (!watch_.status() || watch_.view().end().txid > dormant_position_.txid);
 }
 
 Status Agent::catch_up(const Context& context) {
@@ -148,6 +148,8 @@ Status Agent::fence(const Context& context, Epoch epoch) {
   if (watch_.live()) {
     view = watch_.view();
     if (feeder_ && view->end().txid < disk().replica.txid()) view.reset();
+  } else if (!watch_.status()) {
+    watch_.start();
   }
   appender_ = make_appender(epoch);
   if (!in_place_ && disk().replica.empty()) {
@@ -171,6 +173,7 @@ Status Agent::fence_with_replica(const Context& context, std::optional<log::LogV
   };
   std::optional<base::Bytes> bytes;
   const auto make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
+    if (disk().replica.empty()) return failure(ErrorCode::failed_precondition, "fence", {}, "no database");
     const Content& content = disk().replica.content();
     const LogFile file{.min = txid,
                        .max = txid,
@@ -266,7 +269,13 @@ Status Agent::attach_capture() {
 
 Status Agent::final_sync(const Context& context) {
   if (!session_ || simulation().bug == PlantedBug::no_final_sync) return {};
-  return session_->sync(context);
+  if (!simulation().lossy()) return session_->sync(context);
+  while (true) {
+    if (auto same = bucket_guard_->status("log"); !same) return same;
+    auto synced = session_->sync(context, process_.now() + 3 * process_.unit());
+    if (synced || context.done() || synced.error().code() != ErrorCode::deadline_exceeded) return synced;
+    static_cast<void>(bucket_is_the_same());
+  }
 }
 
 void Agent::detach_capture() {

@@ -31,7 +31,9 @@ class SimulatedBucket final : public log::ObjectBucket {
   [[nodiscard]] Result<std::uint64_t> remove_orphans(const Context&, std::chrono::nanoseconds) override {
     return 0;
   }
-  [[nodiscard]] Result<log::BucketState> state(const Context&) override { return log::BucketState{}; }
+  [[nodiscard]] Result<log::BucketState> state(const Context& context) override;
+  /// Makes sure that there is one; false: no answer.
+  [[nodiscard]] bool create(const Context& context);
 
   /// The bytes of one object. Errors: not_found, unavailable.
   [[nodiscard]] Result<base::Bytes> fetch(const Context& context, const log::Object& object);
@@ -39,6 +41,7 @@ class SimulatedBucket final : public log::ObjectBucket {
  private:
   Process& process_;
   std::string name_ = "log";
+  Revision told_;  // of a planted mistake
 };
 
 /// An object was stored at the servers: the judge and the watches of all nodes learn of it.

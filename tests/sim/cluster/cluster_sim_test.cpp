@@ -1,6 +1,7 @@
 // LITECLUSTER_SIM_RUNS=1000000 runs that many seeds in Cluster...OnFixedSeeds, LITECLUSTER_SIM_NEW_RUNS in
-// ...OnNewSeeds; LITECLUSTER_SIM_FIRST sets the first one; LITECLUSTER_SIM_SECONDS ends each of the two after
-// that time, with a line a minute; LITECLUSTER_SIM_SEED=N prints the history of one run, and with
+// ...OnNewSeeds; LITECLUSTER_SIM_FIRST sets the first one; LITECLUSTER_SIM_SECONDS ends each of them after
+// that time, with a line a minute; LITECLUSTER_SIM_SEED=N prints the history of one run, with
+// LITECLUSTER_SIM_PROFILE=lossy of one in which servers lose what they acknowledged, and with
 // LITECLUSTER_SIM_ONLY what shrinking left of it.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -31,6 +32,16 @@ void print(std::uint64_t runs, std::uint64_t first, const Statistics& total, dou
       runs, first, total.terms, total.promotions, total.hand_overs, total.writes, total.appends, total.seeds,
       total.merged, total.removed, total.deposed, total.diverged, total.power_failures, total.events,
       static_cast<double>(runs) / seconds);
+  if (total.logs_lost + total.records_lost + total.buckets_lost > 0) {
+    fmt::print(
+        "  lost by servers: {} ends of the log, {} revisions, {} buckets; {} terms ended by a gap, {} "
+        "watches "
+        "ended, {} alarms of a bucket guard, {} replicas gave up what was lost, {} logs begun anew, {} times "
+        "two "
+        "leaders\n",
+        total.logs_lost, total.records_lost, total.buckets_lost, total.gaps, total.watches_ended,
+        total.alarms, total.overwritten, total.operators, total.two_leaders);
+  }
   static_cast<void>(std::fflush(stdout));
 }
 
@@ -41,19 +52,33 @@ constexpr std::uint64_t regressions[] = {
     // A standby that was seeded anew from a stale listing went back:
     64000002473};
 
+/// The same, of the profile in which servers lose what they had acknowledged.
+constexpr std::uint64_t lossy_regressions[] = {
+    // Commits under a name that the log had passed were taken for a state of the log:
+    203958, 205243,
+    // A watch did not see that what it had read was written anew; a removal met another's object; a standby
+    // led
+    // on a state that the log does not have, or followed one:
+    211742, 217713, 239768, 258781,
+    11,    // the leader record went back: nobody could lead any more
+    92,    // the bucket was gone: the last sync of a hand-over held the lease for ever
+    112,   // a hole in the log was never bridged once there was something to remove
+    288};  // a node that held commits of its own never noticed that others led
+
 /// A failing run, and the smallest found that fails as it does.
 std::string report(World& world, std::uint64_t seed, const Outcome& failed) {
   const Shrunk small = shrink(world, seed, 1'000);
   return fmt::format(
-      "seed {}: {}\nsmallest of {} runs, with {} of {} faults: LITECLUSTER_SIM_SEED={} "
+      "seed {}: {}\nsmallest of {} runs, with {} of {} faults: LITECLUSTER_SIM_SEED={}{} "
       "LITECLUSTER_SIM_ONLY='{}'\n{}",
       seed, failed.violation, small.runs, small.outcome.size(), failed.size(), seed,
-      to_string(small.reduction), world.history(seed, small.reduction));
+      world.profile() == Profile::lossy ? " LITECLUSTER_SIM_PROFILE=lossy" : "", to_string(small.reduction),
+      world.history(seed, small.reduction));
 }
 
 /// Runs `count` seeds from `first` on; on a violation prints the history of the failing one, made smaller.
-void expect_no_violation(std::uint64_t first, std::uint64_t count) {
-  World world;
+void expect_no_violation(std::uint64_t first, std::uint64_t count, Profile profile = Profile::faithful) {
+  World world(PlantedBug::none, profile);
   Statistics total;
   const double limit = static_cast<double>(environment("LITECLUSTER_SIM_SECONDS", 0));
   const auto begin = std::chrono::steady_clock::now();
@@ -83,8 +108,9 @@ void expect_no_violation(std::uint64_t first, std::uint64_t count) {
 }
 
 /// The number of runs until the bug shows, or nothing.
-std::optional<std::uint64_t> runs_until_found(PlantedBug bug, std::uint64_t runs_max) {
-  World world(bug);
+std::optional<std::uint64_t> runs_until_found(PlantedBug bug, std::uint64_t runs_max,
+                                              Profile profile = Profile::faithful) {
+  World world(bug, profile);
   for (std::uint64_t seed = 1; seed <= runs_max; ++seed) {
     const Outcome result = world.run(seed);
     if (result.violation.empty()) continue;
@@ -102,11 +128,22 @@ TEST(ClusterSimulation, KeepsEveryPromiseOnNewSeeds) {
   expect_no_violation(base::random_u64() >> 1U, environment("LITECLUSTER_SIM_NEW_RUNS", 300));
 }
 
+// Not on new seeds: in one run of some ten thousand the judge does not yet know what is legal.
+TEST(ClusterSimulation, KeepsEveryPromiseOnFixedSeedsWhenServersLoseWhatTheyAcknowledged) {
+  expect_no_violation(environment("LITECLUSTER_SIM_FIRST", 1), environment("LITECLUSTER_SIM_RUNS", 300),
+                      Profile::lossy);
+}
+
 TEST(ClusterSimulation, KeepsEveryPromiseOnSeedsThatFailedOnce) {
   World world;
   for (const std::uint64_t seed : regressions) {
     const Outcome result = world.run(seed);
     EXPECT_TRUE(result.violation.empty()) << report(world, seed, result);
+  }
+  World lossy(PlantedBug::none, Profile::lossy);
+  for (const std::uint64_t seed : lossy_regressions) {
+    const Outcome result = lossy.run(seed);
+    EXPECT_TRUE(result.violation.empty()) << report(lossy, seed, result);
   }
 }
 
@@ -134,6 +171,18 @@ TEST(ClusterSimulation, FindsAHandOverThatDoesNotWait) {
 
 TEST(ClusterSimulation, FindsAGuardThatSleeps) {
   EXPECT_TRUE(runs_until_found(PlantedBug::guard_asleep, 2'000));
+}
+
+TEST(ClusterSimulation, FindsAnAppenderThatDoesNotNoticeThatTheServersWentBack) {
+  EXPECT_TRUE(runs_until_found(PlantedBug::sequence_not_looked_at, 2'000, Profile::lossy));
+}
+
+TEST(ClusterSimulation, FindsAStandbyThatAppliesWhateverComesNext) {
+  EXPECT_TRUE(runs_until_found(PlantedBug::applied_unchecked, 2'000, Profile::lossy));
+}
+
+TEST(ClusterSimulation, FindsANodeThatMakesAVanishedBucketAnew) {
+  EXPECT_TRUE(runs_until_found(PlantedBug::bucket_made_anew, 2'000, Profile::lossy));
 }
 
 TEST(ClusterSimulation, ShrinksAFailingRunToFewFaults) {
@@ -188,7 +237,9 @@ TEST(ClusterSimulation, RefusesAReductionThatSaysNothing) {
 
 TEST(ClusterSimulation, PrintsTheHistoryOfTheSeedAskedFor) {
   if (std::getenv("LITECLUSTER_SIM_SEED") == nullptr) GTEST_SKIP() << "LITECLUSTER_SIM_SEED is not set";
-  World world;
+  const char* profile = std::getenv("LITECLUSTER_SIM_PROFILE");
+  World world(PlantedBug::none,
+              profile != nullptr && std::string(profile) == "lossy" ? Profile::lossy : Profile::faithful);
   const std::uint64_t seed = environment("LITECLUSTER_SIM_SEED", 1);
   const char* only = std::getenv("LITECLUSTER_SIM_ONLY");
   const auto reduction = parse_reduction(only == nullptr ? "" : only);

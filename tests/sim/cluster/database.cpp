@@ -47,7 +47,8 @@ std::optional<End> choose_base(const Primary& primary, const log::LogView& view,
   const log::Object* const ours = last_written_by(view, node);
   const auto acknowledged = primary.stored_acknowledged();
   if (primary.known()) {
-    if (ours != nullptr && ours->checksum && primary.recognises(ours->name.max, ours->file_checksum)) {
+    if (ours != nullptr && ours->checksum && !view.out_of_turn(*ours) &&
+        primary.recognises(ours->name.max, ours->file_checksum)) {
       return end_of(*ours);
     }
     const log::Object* const confirmed =
@@ -294,7 +295,7 @@ Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView&
     }
   } else if (!is_newer) {
     const log::Object* const state = view.find_state(content.checksum);
-    if (state != nullptr) {
+    if (state != nullptr && !view.out_of_turn(*state)) {
       const auto replaces = replay(state->name.max, primary.log_end(), pages);
       if (!replaces) return std::unexpected(replaces.error());
       if (*replaces) {
@@ -340,22 +341,26 @@ void Replica::become(const Content& content, Txid txid, Epoch epoch, Txid doubtf
   doubtful_to_ = doubtful_to;
 }
 
-void Replica::power_failure(Scheduler& chance) {
-  if (unsynced_.empty()) return;
+StateId Replica::power_failure(Scheduler& chance) {
+  if (unsynced_.empty()) return content_.state;
+  StateId taken_for = content_.state;
   const auto kept = static_cast<std::size_t>(chance.between(0, static_cast<std::int64_t>(unsynced_.size())));
   if (kept < unsynced_.size()) {
     doubtful_to_ = std::max(doubtful_to_, txid_);
     content_ = unsynced_[kept].content;
     txid_ = unsynced_[kept].txid;
     epoch_ = unsynced_[kept].epoch;
+    taken_for = content_.state;
     // The first of the recorded positions that has its checksum.
     for (const Past& past : unsynced_) {
       if (past.txid >= txid_ || past.content.checksum != content_.checksum) continue;
       txid_ = past.txid;
       epoch_ = past.epoch;
+      taken_for = past.content.state;
     }
   }
   unsynced_.clear();
+  return taken_for;
 }
 
 }  // namespace litecluster::test::cluster

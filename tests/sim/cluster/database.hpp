@@ -199,7 +199,7 @@ class Replica {
   void become(const Content& content, Txid txid, Epoch epoch, Txid doubtful_to = {});
   [[nodiscard]] bool position_is_doubtful() const { return doubtful_to_ > txid_; }
   void sync() { unsynced_.clear(); }
-  void power_failure(Scheduler& chance);
+  StateId power_failure(Scheduler& chance);
 
  private:
   struct Past {

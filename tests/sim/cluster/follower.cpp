@@ -17,12 +17,14 @@ constexpr int replans_max = 20;
 // Feeder.
 
 replication::FollowWork Feeder::plan(const log::LogView& view) const {
-  return replication::plan_follow(view, replica().txid(), !distrusted_);
+  const auto content =
+      replica().position_is_doubtful() ? std::nullopt : std::optional(replica().content().checksum);
+  return replication::plan_follow(view, replica().txid(), !distrusted_, content);
 }
 
 Result<bool> Feeder::carry_out(const Context& context, const replication::FollowWork& work) {
   if (std::holds_alternative<replication::UpToDate>(work)) {
-    if (!replica().position_is_doubtful()) return false;
+    if (replica().empty() || !replica().position_is_doubtful()) return false;
     distrusted_ = true;
     return true;
   }
@@ -51,7 +53,9 @@ Status Feeder::advance_to(const Context& context, const log::LogView& view, Txid
     if (const auto* stuck = std::get_if<replication::Stuck>(&work)) return std::unexpected(stuck->reason);
     if (auto seeded = seed(context, txid); !seeded) return seeded;
   }
-  if (replica().txid() == txid) return {};
+  if (replica().txid() == txid) {
+    return replication::check_same_state(view, txid, replica().content().checksum);
+  }
   return failure(ErrorCode::failed_precondition, "catch up", to_string(txid), "the replica is beyond it");
 }
 
@@ -65,10 +69,13 @@ Status Feeder::apply_objects(const Context& context, const std::vector<log::Obje
 
 Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
   const Txid before = replica().txid();
-  auto applied = replica().apply(object, LogFile::decode(bytes),
-                                 process_.simulation().bug == PlantedBug::former_primary_trusted);
+  const StateId state = replica().content().state;
+  const PlantedBug bug = process_.simulation().bug;
+  auto applied =
+      replica().apply(object, LogFile::decode(bytes),
+                      bug == PlantedBug::former_primary_trusted || bug == PlantedBug::applied_unchecked);
   if (applied) {
-    moved(before);
+    moved(before, state);
     return {};
   }
   if (applied.error().code() == ErrorCode::already_exists) return {};
@@ -84,14 +91,21 @@ Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
 std::unexpected<Error> Feeder::unusable(const log::Object& object, const Error& error, bool for_good) {
   process_.simulation().trace("{}: {} is unusable: {}", process_.host().name(), to_string(object.name),
                               error.message());
+  process_.host().note_said();
   watch_.view().forget(object.name);
   bad_objects_.add({object, error, for_good}, process_.host().boot_time());
   return std::unexpected(error);
 }
 
-void Feeder::moved(Txid before) {
+void Feeder::moved(Txid before, StateId state) {
   Host& host = process_.host();
   const Txid txid = replica().txid();
+  // Whoever notices first tells the operator.
+  const bool said =
+      std::ranges::any_of(process_.simulation().hosts, [](const auto& node) { return node->said(); });
+  if (process_.simulation().judge.standby_moved(state, replica().content().state, said)) {
+    ++process_.simulation().statistics.overwritten;
+  }
   process_.simulation().trace("{}: standby at TXID {}", host.name(), txid.value());
   process_.simulation().judge.standby_at(replica(), std::max(before, host.standby_seen));
   host.standby_seen = txid;
@@ -132,12 +146,15 @@ Status Feeder::seed(const Context& context, std::optional<Txid> target) {
     }
     const auto info = bucket_.info(context, log::ObjectName::raw(reached));
     const Epoch epoch = info && info->author ? info->author->epoch : Epoch();
-    const Txid before = replica().txid();
+    // A seed that comes from an old listing can be older than what is in doubt.
+    if (distrusted_) process_.host().standby_seen = Txid();
+    const Txid before = distrusted_ ? Txid() : replica().txid();
+    const StateId state = replica().content().state;
     process_.work(process_.simulation().schedule.between(0, process_.unit() / 50));
     replica().become(content, reached, epoch);
     distrusted_ = false;
     ++process_.simulation().statistics.seeds;
-    moved(before);
+    moved(before, state);
     return {};
   }
   return failure(ErrorCode::unavailable, "restore", {}, "objects keep vanishing");
@@ -190,6 +207,7 @@ void Follower::run() {
     seeding_ = false;
     const auto step = advance();
     if (stop_.done()) return;
+    note(step);
     if (step) {
       pause = process_.unit() / 10;
       if (!*step) process_.wait(5 * process_.unit());
@@ -205,6 +223,19 @@ void Follower::run() {
     }
     pause = std::min(pause * 2, seeding_ ? 30 * process_.unit() : 2 * process_.unit());
   }
+}
+
+void Follower::note(const Result<bool>& step) {
+  problem_.clear();
+  if (!step) {
+    problem_ = step.error().message();
+  } else if (!watch_.status()) {
+    problem_ = watch_.status().error().message();
+  } else if (!watch_.live()) {
+    problem_ = "nothing is heard from the server";
+  }
+  if (!step) process_.host().note_said(step.error());
+  if (!watch_.status()) process_.host().note_said();
 }
 
 Result<bool> Follower::advance() {

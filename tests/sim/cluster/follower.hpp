@@ -31,7 +31,7 @@ class Feeder {
   [[nodiscard]] Status apply_objects(const Context& context, const std::vector<log::Object>& objects);
   [[nodiscard]] Status seed(const Context& context, std::optional<Txid> target);
   std::unexpected<Error> unusable(const log::Object& object, const Error& error, bool for_good);
-  void moved(Txid before);
+  void moved(Txid before, StateId state);
 
   Process& process_;
   SimulatedBucket& bucket_;
@@ -50,8 +50,11 @@ class Follower {
   [[nodiscard]] Feeder& feeder() { return feeder_; }
   /// Nothing while unknown.
   [[nodiscard]] std::optional<std::uint64_t> lag() const;
+  /// Empty: none.
+  [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:
+  void note(const Result<bool>& step);
   void run();
   [[nodiscard]] Result<bool> advance();
   void look_at_bad_objects();
@@ -62,6 +65,7 @@ class Follower {
   Feeder feeder_;
   Context stop_ = Context::background();
   bool seeding_ = false;
+  std::string problem_;
   bool ended_ = false;
 };
 

@@ -123,10 +123,45 @@ void Host::power_failure() {
     disk_.primary->power_failure(simulation_.schedule, simulation_.states);
     lost(before, disk_.primary->content().state);
   }
-  disk_.replica.power_failure(simulation_.schedule);
+  const StateId standby = disk_.replica.content().state;
+  const StateId taken_for = disk_.replica.power_failure(simulation_.schedule);
+  if (simulation_.lossy()) lost(standby, taken_for);
   standby_seen = Txid();
   const Time unit = simulation_.unit();
   machine_at(simulation_.now() + simulation_.schedule.between(unit, 30 * unit), [this] { power_on(); });
+}
+
+void Host::refused(const std::string& reason) {
+  if (refusal_.empty()) ++simulation_.statistics.alarms;
+  refusal_ = reason;
+  note_said();
+  simulation_.trace("{}: refuses: {}", name(), reason);
+  end_agent();
+  stop_application();
+  armed_ = false;
+  deadline_.reset();
+  const Time unit = simulation_.unit();
+  machine_at(simulation_.now() + simulation_.losses.between(unit, 10 * unit), [this] { start_agent(); });
+}
+
+std::string Host::problem(bool of_promotions) const {
+  if (!refusal_.empty()) return refusal_;
+  return agent_ ? agent_->problem(of_promotions) : std::string();
+}
+
+void Host::stop() {
+  end_agent();
+  stop_application();
+  armed_ = false;
+  deadline_.reset();
+  ++machine_life_;
+  missed_by_machine_.clear();
+  refusal_.clear();
+}
+
+void Host::start() {
+  powered_ = true;
+  start_agent();
 }
 
 void Host::pause(Time until, bool whole) {
@@ -171,7 +206,7 @@ void Host::guard_wakes() {
 void Host::start_application() {
   simulation_.trace("{}: the application starts", name());
   for (const auto& other : simulation_.hosts) {
-    if (other.get() != this && other->application_can_act()) {
+    if (other.get() != this && other->application_can_act() && !simulation_.lease_is_unsure()) {
       simulation_.judge.violated("two applications are at work");
     }
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "log/bucket_guard.hpp"
 #include "sim/cluster/database.hpp"
 #include "sim/cluster/simulation.hpp"
 
@@ -21,6 +22,8 @@ class Agent;
 struct Disk {
   std::optional<Primary> primary;
   Replica replica;
+  /// What the node remembers of the bucket.
+  std::optional<log::BucketState> bucket;
 };
 
 class Host {
@@ -47,6 +50,25 @@ class Host {
   /// The agent alone, or everything on the machine.
   void pause(Time until, bool whole);
   void resume();
+  /// The operator's hand: nothing runs any more; everything is as it was.
+  void stop();
+  void start();
+
+  /// The agent has ended by itself, because the bucket is not the one that it was.
+  void refused(const std::string& reason);
+  /// Why the node does not do what it should, as it tells the operator; empty: it sees nothing wrong.
+  [[nodiscard]] std::string problem(bool of_promotions = true) const;
+  void note_accepted() { refusal_.clear(); }
+  /// It has said that something is wrong.
+  void note_said() { said_ = true; }
+  /// That nobody answers is no news.
+  void note_said(const Error& error) {
+    const ErrorCode code = error.code();
+    said_ = said_ || (code != ErrorCode::unavailable && code != ErrorCode::cancelled &&
+                      code != ErrorCode::deadline_exceeded);
+  }
+  void forget_said() { said_ = false; }
+  [[nodiscard]] bool said() const { return said_; }
 
   // Events. Those of the agent wait while it is stopped, and are lost with it.
   [[nodiscard]] std::uint32_t agent_life() const { return agent_life_; }
@@ -91,6 +113,8 @@ class Host {
   std::uint32_t agent_life_ = 0;
   std::uint32_t machine_life_ = 0;
   bool powered_ = false;
+  std::string refusal_;
+  bool said_ = false;
   std::uint64_t family_ = 0;
   std::uint32_t number_ = 0;
   Time agent_paused_until_ = 0;

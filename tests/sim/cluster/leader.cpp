@@ -83,6 +83,8 @@ void LeaderSession::fail(const Error& error) {
   fatal_ = error;
   process_.simulation().trace("{}: publishing has ended: {}", process_.host().name(), error.message());
   if (error.code() == ErrorCode::deposed) ++process_.simulation().statistics.deposed;
+  if (error.code() == ErrorCode::gap) ++process_.simulation().statistics.gaps;
+  process_.host().note_said(error);
   process_.change();
   on_fatal_(error);
 }
@@ -131,6 +133,7 @@ void LeaderSession::run_append() {
       process_.simulation().judge.acknowledged(*appended);
       ++process_.simulation().statistics.appends;
       watch_.add(*appended);
+      append_problem_.clear();
       pause = process_.unit() / 10;
       batcher_.append_finished();
       outbox_.pop_front();
@@ -139,6 +142,7 @@ void LeaderSession::run_append() {
     } else if (is_final(appended.error())) {
       return fail(appended.error());
     } else if (!stop_.done()) {
+      append_problem_ = appended.error().message();
       batcher_.append_failed();
       process_.wait(pause);
       pause = std::min(2 * pause, 2 * process_.unit());
@@ -146,8 +150,9 @@ void LeaderSession::run_append() {
   }
 }
 
-Status LeaderSession::wait_acknowledged(const Context& context, Txid txid) {
+Status LeaderSession::wait_acknowledged(const Context& context, Txid txid, std::optional<Time> until) {
   while (acknowledged_.txid < txid) {
+    if (until && process_.now() >= *until) return failure(ErrorCode::deadline_exceeded, "sync", {}, {});
     if (fatal_) return std::unexpected(*fatal_);
     if (stop_.done()) return failure(ErrorCode::cancelled, "sync", {}, "the publisher was stopped");
     if (auto status = context.status("sync"); !status) return status;
@@ -156,17 +161,18 @@ Status LeaderSession::wait_acknowledged(const Context& context, Txid txid) {
   return {};
 }
 
-Status LeaderSession::sync(const Context& context) {
+Status LeaderSession::sync(const Context& context, std::optional<Time> until) {
   batcher_.sync_requested();
   const StateId state = primary().content().state;
   while (primary().changed() && !process_.simulation().states.leads_to(state, primary().captured_state())) {
     if (fatal_) return std::unexpected(*fatal_);
     if (stop_.done()) return failure(ErrorCode::cancelled, "sync", {}, "the publisher was stopped");
+    if (until && process_.now() >= *until) return failure(ErrorCode::deadline_exceeded, "sync", {}, {});
     if (auto status = context.status("sync"); !status) return status;
     // One who waits does not wait for an append, only for room.
     if (!capture()) process_.wait(process_.unit() / 20);
   }
-  return wait_acknowledged(context, primary().position().txid);
+  return wait_acknowledged(context, primary().position().txid, until);
 }
 
 // The maintenance thread.
@@ -174,6 +180,11 @@ Status LeaderSession::sync(const Context& context) {
 void LeaderSession::run_maintenance() {
   while (!stop_.done()) {
     const auto done = round();
+    round_problem_ = done ? std::string() : done.error().message();
+    if (!done) {
+      process_.simulation().trace("{}: cannot maintain the log: {}", process_.host().name(),
+                                  done.error().message());
+    }
     const Time until = process_.now() + (done ? 4 : 2) * process_.unit();
     while (!stop_.done() && process_.now() < until) process_.wait_until(until);
   }
@@ -185,6 +196,11 @@ Status LeaderSession::round() {
   const base::BootTime boot = process_.host().boot_time();
   settled_.note(boot, watch_.seen());
   if (!retention_clock_) retention_clock_.emplace(watch_.view().end().created_at, wall, boot);
+  const auto hole = find_hole();
+  if (!hole) return std::unexpected(hole.error());
+  if (*hole) {
+    if (auto written = snapshot(); !written) return written;
+  }
   const log::RetentionTimes times = retention_clock_->at(wall, boot, retention_);
   const Revision settled = settled_.at(boot);
   const Status compacted = compact_all(times.now);
@@ -196,9 +212,7 @@ Status LeaderSession::round() {
   const bool due = watch_.view().end().txid >= acknowledged_.txid &&
                    log::snapshot_due(watch_.view(), acknowledged_.txid, process_.host().wall_time(),
                                      at_least_a_second(25 * process_.unit()));
-  const auto hole = find_hole();
-  if (!hole) return std::unexpected(hole.error());
-  return due || *hole ? snapshot() : Status();
+  return due ? snapshot() : Status();
 }
 
 Result<bool> LeaderSession::find_hole() {

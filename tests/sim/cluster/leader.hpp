@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "log/appender.hpp"
 #include "log/compaction_schedule.hpp"
@@ -25,11 +26,16 @@ class LeaderSession {
                 std::unique_ptr<log::Appender> appender, std::function<void(const Error&)> on_fatal);
 
   void database_changed();
-  /// In a fiber: waits until everything that is committed now is in the log.
-  [[nodiscard]] Status sync(const Context& context);
+  /// In a fiber: waits until everything that is committed now is in the log. Error: deadline_exceeded, not
+  /// before `until`.
+  [[nodiscard]] Status sync(const Context& context, std::optional<Time> until = std::nullopt);
   /// In a fiber: ends its threads.
   void stop();
   [[nodiscard]] Position position() const { return acknowledged_; }
+  /// What it reports as wrong; empty: nothing.
+  [[nodiscard]] const std::string& problem() const {
+    return append_problem_.empty() ? round_problem_ : append_problem_;
+  }
 
  private:
   struct Item {
@@ -49,7 +55,8 @@ class LeaderSession {
   [[nodiscard]] Status snapshot();
   [[nodiscard]] Status put(const log::NewObject& object, const LogFile& file);
   [[nodiscard]] Result<bool> find_hole();
-  [[nodiscard]] Status wait_acknowledged(const Context& context, Txid txid);
+  [[nodiscard]] Status wait_acknowledged(const Context& context, Txid txid,
+                                         std::optional<Time> until = std::nullopt);
   void fail(const Error& error);
 
   Process& process_;
@@ -65,6 +72,8 @@ class LeaderSession {
   std::optional<log::RetentionClock> retention_clock_;
   std::deque<Item> outbox_;
   Position acknowledged_;
+  std::string append_problem_;
+  std::string round_problem_;
   std::optional<Error> fatal_;
   std::optional<Error> deposed_;
   Context stop_ = Context::background();

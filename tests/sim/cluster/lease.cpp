@@ -15,10 +15,14 @@ namespace {
 // The watches of all nodes learn of the newest revision.
 void broadcast(Simulation& simulation) {
   const std::uint64_t revision = simulation.server.revision();
+  const LeaderRecord record = simulation.server.record(revision);
+  const std::uint32_t starts = simulation.server.starts();
   for (const auto& host : simulation.hosts) {
     if (!host->agent()) continue;
     if (const auto arrival = simulation.arrival(host->index(), false)) {
-      host->agent_at(*arrival, [host = host.get(), revision] { host->agent()->lease_news(revision); });
+      host->agent_at(*arrival, [&simulation, host = host.get(), starts, revision, record] {
+        if (simulation.server.starts() == starts) host->agent()->lease_news(revision, record);
+      });
     }
   }
 }
@@ -32,9 +36,7 @@ void Lease::start() {
   perform(elector_.start(local()));
 }
 
-void Lease::observed(std::uint64_t revision) {
-  std::optional<LeaderRecord> record;
-  if (revision > 0) record = process_.simulation().server.record(revision);
+void Lease::observed(std::uint64_t revision, std::optional<LeaderRecord> record) {
   perform(elector_.record_observed(Revision(revision), std::move(record), local()));
 }
 
@@ -90,15 +92,17 @@ void Lease::carry_out(const Action& action) {
 
 void Lease::read() {
   Simulation& simulation = process_.simulation();
+  using Read = std::pair<std::uint64_t, std::optional<LeaderRecord>>;
   process_.send(
       [&simulation] {
         std::uint64_t revision = simulation.server.revision();
         if (simulation.trouble(Trouble::stale_read, simulation.settings.stale_percent)) {
           revision -= std::min<std::uint64_t>(revision, simulation.schedule.random() % 4);
         }
-        return revision;
+        return Read(revision,
+                    revision > 0 ? std::optional(simulation.server.record(revision)) : std::nullopt);
       },
-      [this](std::uint64_t revision) { observed(revision); });
+      [this](Read read) { observed(read.first, std::move(read.second)); });
 }
 
 void Lease::write(const election::WriteRecord& wanted) {
@@ -114,6 +118,13 @@ void Lease::send_write(const election::WriteRecord& wanted) {
   process_.send(
       [&simulation, wanted]() -> std::uint64_t {
         const bool stored = simulation.server.write(wanted.record, wanted.expected.value());
+        if (simulation.lossy()) {
+          simulation.trace("record: {} by {} in epoch {}, for revision {}: {}",
+                           wanted.record.state == election::LeaseState::held ? "held" : "released",
+                           wanted.record.node, wanted.record.epoch.value(), wanted.expected.value() + 1,
+                           stored ? "stored" : "refused");
+        }
+        if (stored) simulation.note_reused_revision();
         if (stored) broadcast(simulation);
         return stored ? simulation.server.revision() : 0;
       },
@@ -129,7 +140,10 @@ void Lease::led(base::BootTime deadline) {
   Host& host = process_.host();
   host.leads_until = host.true_time(deadline);
   for (const auto& other : simulation.hosts) {
-    if (other.get() != &host && other->leads_until > simulation.now()) {
+    if (other.get() == &host || other->leads_until <= simulation.now()) continue;
+    if (simulation.lease_is_unsure()) {
+      ++simulation.statistics.two_leaders;
+    } else {
       simulation.judge.violated("two nodes are inside their deadlines");
     }
   }

@@ -20,7 +20,7 @@ class Lease {
 
   void start();
   /// From a watch: the key has this revision, or had it a moment ago.
-  void observed(std::uint64_t revision);
+  void observed(std::uint64_t revision, std::optional<election::LeaderRecord> record);
 
   void set_eligible(bool eligible) { perform(elector_.set_eligible(eligible, local())); }
   void log_epoch_seen(Epoch epoch) { perform(elector_.log_epoch_seen(epoch, local())); }

@@ -55,15 +55,18 @@ class Process {
   void send(Serve serve, Take take) {
     const auto arrival = simulation_.arrival(host_.index(), true);
     if (!arrival) return;
-    simulation_.schedule.at(*arrival, [simulation = &simulation_, host = &host_, life = life_,
+    // No connection outlives the servers.
+    const std::uint32_t starts = simulation_.server.starts();
+    simulation_.schedule.at(*arrival, [simulation = &simulation_, host = &host_, life = life_, starts,
                                        serve = std::move(serve), take = std::move(take)]() mutable {
-      if (simulation->server_away()) return;
+      if (simulation->server_away() || simulation->server.starts() != starts) return;
       auto answer = serve();
       const auto back = simulation->arrival(host->index(), false);
       if (!back) return;
-      host->agent_at(*back, life, [take = std::move(take), answer = std::move(answer)]() mutable {
-        take(std::move(answer));
-      });
+      host->agent_at(*back, life,
+                     [simulation, starts, take = std::move(take), answer = std::move(answer)]() mutable {
+                       if (simulation->server.starts() == starts) take(std::move(answer));
+                     });
     });
   }
 

@@ -1,4 +1,4 @@
-// The time of the simulation: a queue of what happens when, and the one source of chance. A seed decides all.
+// The time of the simulation: a queue of what happens when, and the sources of chance. A seed decides all.
 #pragma once
 
 #include <algorithm>
@@ -15,19 +15,39 @@ using Time = std::int64_t;
 inline constexpr Time millisecond = 1'000'000;
 inline constexpr Time second = 1'000 * millisecond;
 
-class Scheduler {
+/// SplitMix64 (Steele, Lea, Flood 2014).
+class Chance {
+ public:
+  void start(std::uint64_t seed) { state_ = seed; }
+  /// Other chances from here on; 0: the same.
+  void vary(std::uint64_t variation) { state_ ^= variation * 0xD1B54A32D192ED03ULL; }
+
+  std::uint64_t random() {
+    state_ += 0x9E3779B97F4A7C15ULL;
+    std::uint64_t mixed = state_;
+    mixed = (mixed ^ (mixed >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+    mixed = (mixed ^ (mixed >> 27U)) * 0x94D049BB133111EBULL;
+    return mixed ^ (mixed >> 31U);
+  }
+  std::int64_t between(std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
+  }
+  bool chance(std::uint32_t percent) { return random() % 100 < percent; }
+
+ private:
+  std::uint64_t state_ = 0;
+};
+
+class Scheduler : public Chance {
  public:
   using Action = std::function<void()>;
 
   void reset(std::uint64_t seed) {
-    state_ = seed;
+    start(seed);
     now_ = 0;
     order_ = 0;
     queue_.clear();
   }
-
-  /// Other chances from here on; 0: the same.
-  void vary(std::uint64_t variation) { state_ ^= variation * 0xD1B54A32D192ED03ULL; }
 
   [[nodiscard]] Time now() const { return now_; }
 
@@ -49,19 +69,6 @@ class Scheduler {
 
   void clear() { queue_.clear(); }
 
-  // SplitMix64 (Steele, Lea, Flood 2014).
-  std::uint64_t random() {
-    state_ += 0x9E3779B97F4A7C15ULL;
-    std::uint64_t mixed = state_;
-    mixed = (mixed ^ (mixed >> 30U)) * 0xBF58476D1CE4E5B9ULL;
-    mixed = (mixed ^ (mixed >> 27U)) * 0x94D049BB133111EBULL;
-    return mixed ^ (mixed >> 31U);
-  }
-  std::int64_t between(std::int64_t low, std::int64_t high) {
-    return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
-  }
-  bool chance(std::uint32_t percent) { return random() % 100 < percent; }
-
  private:
   struct Event {
     Time time;
@@ -74,7 +81,6 @@ class Scheduler {
     }
   };
 
-  std::uint64_t state_ = 0;
   Time now_ = 0;
   std::uint64_t order_ = 0;
   std::vector<Event> queue_;

@@ -6,9 +6,47 @@ namespace litecluster::test::cluster {
 
 void Server::reset() {
   records_.clear();
+  starts_ = 1;
+  exists_ = true;
+  created_ = 1;
+  time_ = 0;
   sequence_ = 0;
   objects_.clear();
   by_name_.clear();
+}
+
+void Server::create() {
+  if (exists_) return;
+  exists_ = true;
+  ++created_;
+}
+
+void Server::delete_bucket() {
+  exists_ = false;
+  sequence_ = 0;
+  objects_.clear();
+  by_name_.clear();
+}
+
+void Server::lose_log(std::uint64_t sequence, bool restored) {
+  sequence_ = std::min(sequence_, sequence);
+  objects_.resize(after(sequence));
+  for (Stored& stored : objects_) {
+    if (restored && stored.removed_at > sequence) stored.removed_at = 0;
+  }
+  index();
+}
+
+void Server::lose_records(std::uint64_t revision) {
+  records_.resize(std::min<std::size_t>(records_.size(), revision));
+}
+
+void Server::index() {
+  by_name_.clear();
+  for (std::size_t number = 0; number < objects_.size(); ++number) {
+    // A name can have been used twice: what came later stands.
+    if (objects_[number].removed_at == 0) by_name_[objects_[number].object.name] = number;
+  }
 }
 
 bool Server::write(const election::LeaderRecord& record, std::uint64_t expected) {
@@ -33,7 +71,7 @@ Result<log::Object> Server::put(const log::NewObject& object, base::ByteView byt
   stored.chunks = 1;
   stored.sequence = Revision(++sequence_);
   by_name_[object.name] = objects_.size();
-  objects_.push_back({stored, base::Bytes(bytes.begin(), bytes.end()), false});
+  objects_.push_back({.object = stored, .bytes = base::Bytes(bytes.begin(), bytes.end()), .time = ++time_});
   return stored;
 }
 
@@ -46,17 +84,31 @@ std::vector<log::Object> Server::list(std::uint64_t sequence) const {
   std::vector<log::Object> listing;
   for (const Stored& stored : objects_) {
     if (stored.object.sequence.value() > sequence) break;
-    if (!stored.removed) listing.push_back(stored.object);
+    if (stored.removed_at == 0) listing.push_back(stored.object);
   }
   return listing;
 }
 
 void Server::remove(const log::Object& object) {
-  const auto found = by_name_.find(object.name);
-  if (found == by_name_.end() || objects_[found->second].object.sequence != object.sequence) return;
-  objects_[found->second].removed = true;
-  by_name_.erase(found);
-  ++sequence_;
+  const std::size_t number = after(object.sequence.value() - 1);
+  if (number == objects_.size()) return;
+  Stored& stored = objects_[number];
+  if (stored.object.sequence.value() == object.sequence.value() + 1) stored.torn = true;
+  if (stored.object.sequence != object.sequence || stored.removed_at > 0) return;
+  stored.removed_at = ++sequence_;
+  by_name_.erase(stored.object.name);
+}
+
+std::optional<std::int64_t> Server::time_at(std::uint64_t sequence) const {
+  for (std::size_t number = after(sequence - 1); number < objects_.size(); ++number) {
+    const Stored& stored = objects_[number];
+    const std::uint64_t metadata = stored.object.sequence.value();
+    if (metadata > sequence + 1) break;
+    if (stored.removed_at > 0) continue;
+    if (metadata == sequence) return stored.time;
+    if (!stored.torn) return -stored.time;  // its chunk
+  }
+  return std::nullopt;
 }
 
 std::size_t Server::after(std::uint64_t sequence) const {

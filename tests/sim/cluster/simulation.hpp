@@ -20,6 +20,12 @@ namespace litecluster::test::cluster {
 
 class Host;
 
+/// What may go wrong beyond messages, processes and machines.
+enum class Profile {
+  faithful,  ///< servers keep what they acknowledged, and records are whole
+  lossy,     ///< they lose the end of what they acknowledged, and buckets vanish
+};
+
 /// Mistakes that the simulator has to find.
 enum class PlantedBug {
   none,
@@ -28,6 +34,10 @@ enum class PlantedBug {
   former_primary_trusted,  ///< a former leader's database becomes the standby without being judged
   no_final_sync,           ///< a hand-over does not wait for the log
   guard_asleep,            ///< the application outlives the lease of a stopped agent
+  // Of the lossy profile.
+  sequence_not_looked_at,  ///< an appender that does not notice that the servers went back
+  applied_unchecked,       ///< a standby applies whatever has the next TXID
+  bucket_made_anew,        ///< a bucket that vanished is created again without a word
 };
 
 /// What goes wrong by chance, wherever it can.
@@ -77,6 +87,15 @@ struct Statistics {
   std::uint64_t merged = 0;
   std::uint64_t removed = 0;
   std::uint64_t power_failures = 0;
+  std::uint64_t logs_lost = 0;     ///< ends of the log, with at least one transaction
+  std::uint64_t records_lost = 0;  ///< revisions of the leader record
+  std::uint64_t buckets_lost = 0;
+  std::uint64_t alarms = 0;         ///< a node's guard of the bucket refuses
+  std::uint64_t gaps = 0;           ///< terms that ended since the servers had gone back
+  std::uint64_t watches_ended = 0;  ///< watches that said for good that the history is another
+  std::uint64_t overwritten = 0;    ///< replicas that gave up commits that the servers had lost
+  std::uint64_t operators = 0;      ///< logs begun anew by the operator
+  std::uint64_t two_leaders = 0;    ///< since the leader record was lost
 
   void add(const Statistics& other) {
     events += other.events;
@@ -91,6 +110,15 @@ struct Statistics {
     merged += other.merged;
     removed += other.removed;
     power_failures += other.power_failures;
+    logs_lost += other.logs_lost;
+    records_lost += other.records_lost;
+    buckets_lost += other.buckets_lost;
+    alarms += other.alarms;
+    gaps += other.gaps;
+    watches_ended += other.watches_ended;
+    overwritten += other.overwritten;
+    operators += other.operators;
+    two_leaders += other.two_leaders;
   }
 };
 
@@ -105,6 +133,7 @@ struct Simulation {
   };
 
   Scheduler schedule;
+  Chance losses;  ///< of the lossy profile alone, so that the rest stays what the seed makes it
   StateTree states;
   Server server;
   Judge judge{states};
@@ -116,15 +145,22 @@ struct Simulation {
   Numbers troubles;  ///< that happened
   std::uint32_t troubles_drawn = 0;
   PlantedBug bug = PlantedBug::none;
+  Profile profile = Profile::faithful;
   std::vector<Window> cuts;
   std::vector<Window> outages;
   std::vector<std::unique_ptr<Host>> hosts;
+  /// Servers lost the record of a lease that its holder may still count on: one who knows no more of it than
+  /// they do takes it. Nobody can tell; the log's fence keeps the two apart.
+  /// So does one who knows another record under a revision that is used again, and slept meanwhile.
+  Time lease_unsure_until = 0;
+  std::uint64_t highest_revision_lost = 0;
   bool healed = false;
   bool tracing = false;
   std::string history;
 
   [[nodiscard]] Time now() const { return schedule.now(); }
   [[nodiscard]] Time unit() const { return settings.unit(); }
+  [[nodiscard]] bool lossy() const { return profile == Profile::lossy; }
 
   bool chance(std::uint32_t percent) { return schedule.chance(percent); }
   /// Only while things may go wrong.
@@ -135,6 +171,12 @@ struct Simulation {
     troubles.push_back(number);
     trace("trouble {}: {}", number, to_string(kind));
     return true;
+  }
+
+  [[nodiscard]] bool lease_is_unsure() const { return now() < lease_unsure_until; }
+  void make_lease_unsure() { lease_unsure_until = now() + settings.lease_ttl * 12 / 10; }
+  void note_reused_revision() {
+    if (highest_revision_lost > 0 && server.revision() <= highest_revision_lost + 1) make_lease_unsure();
   }
 
   [[nodiscard]] bool server_away() const {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/logging.hpp"
+#include "log/restore_plan.hpp"
 #include "sim/cluster/agent.hpp"
 #include "sim/cluster/host.hpp"
 
@@ -18,11 +19,14 @@ constexpr std::uint64_t events_max = 400'000;
 /// nodes are equal; in leases.
 constexpr Time leases_to_lead = 8;
 constexpr Time leases_to_converge = 5;
+/// When servers lost something: how long after the last fault the operator looks.
+constexpr Time leases_to_look = 6;
 
 }  // namespace
 
-World::World(PlantedBug bug) {
+World::World(PlantedBug bug, Profile profile) {
   simulation_.bug = bug;
+  simulation_.profile = profile;
   base::configure_logging(base::LogLevel::off, base::LogFormat::automatic);
 }
 
@@ -61,6 +65,7 @@ std::string World::history(std::uint64_t seed, const Reduction& reduction) {
 void World::set_up(std::uint64_t seed) {
   simulation_.hosts.clear();
   simulation_.schedule.reset(seed);
+  simulation_.losses.start(seed ^ 0x6C6F'7373'6573'2E00ULL);
   simulation_.states.reset();
   simulation_.server.reset();
   simulation_.judge.reset();
@@ -71,8 +76,11 @@ void World::set_up(std::uint64_t seed) {
   simulation_.cuts.clear();
   simulation_.outages.clear();
   simulation_.healed = false;
+  simulation_.lease_unsure_until = 0;
+  simulation_.highest_revision_lost = 0;
   states_at_heal_ = 0;
   history_at_heal_ = 0;
+  lost_ = false;
   choose_settings();
   Scheduler& schedule = simulation_.schedule;
   for (std::size_t index = 0; index < simulation_.settings.nodes; ++index) {
@@ -81,10 +89,12 @@ void World::set_up(std::uint64_t seed) {
     schedule.at(schedule.between(0, simulation_.unit()), [host] { host->power_on(); });
   }
   schedule_faults();
+  if (simulation_.lossy()) schedule_losses();
   schedule.at(simulation_.settings.heal_at, [this] { heal(); });
   schedule.at(3 * simulation_.unit(), [this] { members_hear(); });
   schedule.at(simulation_.settings.end_at, [] {});
   schedule.vary(simulation_.reduction.variation);
+  simulation_.losses.vary(simulation_.reduction.variation);
 }
 
 void World::choose_settings() {
@@ -111,6 +121,7 @@ void World::choose_settings() {
   if (reduction.nodes) settings.nodes = std::clamp<std::size_t>(*reduction.nodes, 2, settings.nodes);
   if (reduction.heal_ms) settings.heal_at = std::min(settings.heal_at, *reduction.heal_ms * millisecond);
   settings.quiet_at = settings.heal_at + leases_to_lead * settings.lease_ttl;
+  if (simulation_.lossy()) settings.quiet_at += leases_to_look * settings.lease_ttl;
   settings.end_at = settings.quiet_at + leases_to_converge * settings.lease_ttl;
 }
 
@@ -221,26 +232,36 @@ void World::heal() {
     if (host->agent_paused() || host->machine_paused()) host->resume();
     host->power_on();
   }
+  if (simulation_.lossy()) {
+    simulation_.schedule.at(simulation_.now() + leases_to_look * simulation_.settings.lease_ttl,
+                            [this] { operator_looks(); });
+  }
 }
 
 void World::check_end() {
   Judge& judge = simulation_.judge;
   const auto& hosts = simulation_.hosts;
-  const auto leader = std::ranges::find_if(
-      hosts, [](const auto& host) { return host->agent() != nullptr && host->agent()->leads(); });
-  if (leader == hosts.end()) {
+  Host* const leader = leading();
+  // Servers that lost something may leave a node waiting for the operator, as long as it says so.
+  const auto waits = [this](const Host& host) { return lost_ && !host.problem().empty(); };
+  if (leader == nullptr) {
+    if (std::ranges::all_of(hosts, [&](const auto& host) { return waits(*host); })) return account();
     std::string states;
     for (const auto& host : hosts) {
       states += fmt::format(" {}: {};", host->name(), host->agent() ? host->agent()->state_text() : "down");
     }
     return judge.violated("nobody leads although all has been well for long:" + states);
   }
+  // Then the log is not what it should be either.
+  if (waits(*leader)) return account();
   if (judge.history().size() <= history_at_heal_ || judge.end_state() < states_at_heal_) {
     return judge.violated("no write has gone through although all has been well for long");
   }
+  check_log();
   const auto& end = judge.history().back().content.pages;
   for (const auto& host : hosts) {
-    const bool leads = host == *leader;
+    if (waits(*host)) continue;
+    const bool leads = host.get() == leader;
     if (leads ? !host->disk().primary : host->disk().primary.has_value()) {
       return judge.violated(fmt::format("{} has not come to its role", host->name()));
     }
@@ -249,7 +270,40 @@ void World::check_end() {
       return judge.violated(fmt::format("{} is not at the end of the history", host->name()));
     }
   }
-  judge.account();
+  account();
+}
+
+// The log alone brings back the end of the history.
+void World::check_log() {
+  const Server& server = simulation_.server;
+  log::LogView view;
+  static_cast<void>(view.replace(server.list(server.sequence())));
+  const auto plan = log::plan_reachable(view);
+  Content content = Content::fresh();
+  if (plan) {
+    for (const log::Object& object : plan->objects) {
+      const Server::Stored* const stored = server.find(object.name);
+      if (stored == nullptr || stored->torn) {
+        return simulation_.judge.violated(fmt::format("object {} is incomplete", to_string(object.name)));
+      }
+      apply_pages(content, LogFile::decode(stored->bytes));
+    }
+  }
+  if (content.pages != simulation_.judge.history().back().content.pages) {
+    for (const log::Object& object : server.list(server.sequence())) {
+      simulation_.trace("there is {}, sequence {}", to_string(object.name), object.sequence.value());
+    }
+    simulation_.judge.violated("the log does not bring back the end of the history");
+  }
+}
+
+void World::account() {
+  std::vector<StateId> held;
+  for (const auto& host : simulation_.hosts) {
+    if (host->disk().primary) held.push_back(host->disk().primary->content().state);
+    held.push_back(host->disk().replica.content().state);
+  }
+  simulation_.judge.account(held);
 }
 
 }  // namespace litecluster::test::cluster

@@ -18,10 +18,13 @@
 //   log_watch.hpp       LogWatcher          bucket.hpp     NatsObjectBucket
 //   server.hpp          JetStream           database.hpp   Database, Replica, judge_former_primary()
 //
+// Two profiles: servers that keep what they acknowledged, and servers that lose it (losses.cpp).
+//
 // shrink.hpp makes a run that broke a promise smaller.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "sim/cluster/reduction.hpp"
@@ -43,11 +46,12 @@ struct Outcome {
 
 class World {
  public:
-  explicit World(PlantedBug bug = PlantedBug::none);
+  explicit World(PlantedBug bug = PlantedBug::none, Profile profile = Profile::faithful);
   World(const World&) = delete;
   World& operator=(const World&) = delete;
   ~World();
 
+  [[nodiscard]] Profile profile() const { return simulation_.profile; }
   Outcome run(std::uint64_t seed, const Reduction& reduction = {});
   /// The same run again, as lines of text for a person.
   std::string history(std::uint64_t seed, const Reduction& reduction = {});
@@ -61,11 +65,24 @@ class World {
   void ask_for_hand_over(Host& host);
   void heal();
   void members_hear();
+  void schedule_losses();
+  void schedule_loss(std::uint32_t number);
+  void lose_log();
+  void lose_records();
+  void lose_bucket();
+  void note_loss();
+  void operator_looks();
+  void begin_log_anew();
+  void start_with(Host& chosen, const std::optional<Content>& content);
+  [[nodiscard]] Host* leading() const;
   void check_end();
+  void check_log();
+  void account();
 
   Simulation simulation_;
   std::size_t states_at_heal_ = 0;
   std::size_t history_at_heal_ = 0;
+  bool lost_ = false;  ///< servers have lost something
 };
 
 }  // namespace litecluster::test::cluster
