@@ -76,6 +76,7 @@ Result<KeyValueWatch> KeyValueWatch::start(const Context& context, const JetStre
                                            .filter = filter,
                                            .start = start_of(options, last_sequence),
                                            .headers_only = options.keys_only,
+                                           .sparse = pattern != ">",
                                            .heartbeat = options.heartbeat});
   if (!consumer) return std::unexpected(consumer.error().within("watch", bucket));
   return KeyValueWatch(jetstream, std::move(*consumer), std::move(bucket), pattern, std::move(filter),

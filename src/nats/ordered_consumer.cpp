@@ -41,6 +41,10 @@ std::string explain(History history, const StreamInfo& info) {
   }
 }
 
+bool has_wildcard(std::string_view filter) {
+  return filter.empty() || filter.find_first_of("*>") != std::string_view::npos;
+}
+
 bool may_pass(const Error& error) {
   return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::resource_exhausted ||
          error.code() == ErrorCode::internal;
@@ -156,7 +160,7 @@ Status OrderedConsumer::Impl::establish(const Context& context) {
   consumer_ = info->name;
   subscription_.emplace(std::move(*subscription));
   tracker_.consumer_made();
-  may_skip_ = !info->names_version;
+  may_skip_ = !info->names_version && has_wildcard(options_.filter);
   if (!made_once_) initial_pending_ = info->pending;
   if (made_once_) ++restarts_;
   made_once_ = true;
