@@ -315,7 +315,7 @@ TEST_F(OrderedConsumerClusterTest, GoesOnWhenAServerOfTheClusterIsKilled) {
     for (int count = 0; count < 100; ++count) {
       const int number = victim * 100 + count;
       if (count == 50) cluster_->server(static_cast<std::size_t>(victim)).kill();
-      const Context context = soon(std::chrono::seconds(60));
+      const Context context = soon(std::chrono::seconds(150));
       while (true) {
         const auto ack = writer.publish(context, "s", as_bytes(std::to_string(number)),
                                         {{message_id_header, std::to_string(number)}});
@@ -324,7 +324,7 @@ TEST_F(OrderedConsumerClusterTest, GoesOnWhenAServerOfTheClusterIsKilled) {
       }
     }
     for (; expected < (victim + 1) * 100; ++expected) {
-      auto delivery = consumer->next(soon(std::chrono::seconds(60)));
+      auto delivery = consumer->next(soon(std::chrono::seconds(150)));
       ASSERT_OK(delivery);
       ASSERT_EQ(delivery->message.text(), std::to_string(expected));
     }
