@@ -75,6 +75,13 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::start(LeaderSessionOptions
       [publisher = session->publisher_.get(), author, fence](const log::Object& object) {
         if (is_of_a_rival(object, author, fence)) publisher->depose(deposed_by(object, author));
       });
+  const auto end_with_the_history = [watcher = session->watcher_.get(),
+                                     publisher = session->publisher_.get()] {
+    const auto watching = watcher->status();
+    if (!watching && watching.error().code() == ErrorCode::gap) publisher->depose(watching.error());
+  };
+  session->watcher_->listen(end_with_the_history);
+  end_with_the_history();
   return session;
 }
 
@@ -118,6 +125,7 @@ std::unique_ptr<db::Database> LeaderSession::stop() {
   maintainer_.reset();
   if (!publisher_) return nullptr;
   watcher_->on_object({});
+  watcher_->listen(nullptr);
   auto database = publisher_->stop();
   publisher_.reset();
   watcher_.reset();

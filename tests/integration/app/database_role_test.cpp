@@ -615,6 +615,44 @@ TEST_F(DatabaseRoleTest, ALostEndOfTheLogEndsTheTermAndIsHealedByASnapshotInTheN
   EXPECT_EQ(node.put_aside(), 0U);
 }
 
+// A bucket whose watches say, when told to, that its history is not the one that they read.
+class RewrittenBucket final : public test::FakeObjectBucket {
+ public:
+  [[nodiscard]] Result<std::unique_ptr<log::BucketWatch>> watch(const Context& context) override {
+    auto watch = test::FakeObjectBucket::watch(context);
+    if (!watch) return watch;
+    return std::make_unique<Watch>(std::move(*watch), rewritten);
+  }
+  std::atomic<bool> rewritten = false;
+
+ private:
+  class Watch final : public log::BucketWatch {
+   public:
+    Watch(std::unique_ptr<log::BucketWatch> inner, const std::atomic<bool>& rewritten)
+        : inner_(std::move(inner)), rewritten_(rewritten) {}
+    [[nodiscard]] Result<std::optional<log::BucketEvent>> next(const Context& context) override {
+      if (rewritten_) return failure(ErrorCode::gap, "watch", "fake", "another message has taken the place");
+      return inner_->next(context.with_timeout(10ms));
+    }
+    [[nodiscard]] bool initial_done() const override { return inner_->initial_done(); }
+
+   private:
+    std::unique_ptr<log::BucketWatch> inner_;
+    const std::atomic<bool>& rewritten_;
+  };
+};
+
+TEST_F(DatabaseRoleTest, ALogThatWasWrittenAnewEndsTheTermAlsoOfALeaderThatHasNothingToAppend) {
+  RewrittenBucket bucket;
+  Node node("a", directory_.path(), bucket);
+  node.start();
+  node.lead_and_write(1, "one");
+  EXPECT_FALSE(node.fatal().has_value());
+  bucket.rewritten = true;
+  ASSERT_TRUE(test::eventually([&] { return node.fatal().has_value(); }));
+  EXPECT_EQ(node.fatal(), ErrorCode::gap);
+}
+
 // Servers lost objects behind which another leader had made a snapshot, and a node that has not seen it takes
 // a free name for commits of its own: the log does not follow on them.
 TEST_F(DatabaseRoleTest, KeepsAsideWhatCameWhereTheLogHadPassedAlready) {

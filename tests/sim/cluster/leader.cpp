@@ -121,6 +121,8 @@ void LeaderSession::run_capture() {
 void LeaderSession::run_append() {
   Time pause = process_.unit() / 10;
   while (!stop_.done() && !fatal_) {
+    const Status& watching = watch_.status();
+    if (!deposed_ && !watching && watching.error().code() == ErrorCode::gap) deposed_ = watching.error();
     if (deposed_) return fail(*deposed_);
     if (outbox_.empty() || !batcher_.append_due()) {
       process_.wait(5 * process_.unit());
