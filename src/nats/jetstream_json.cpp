@@ -282,11 +282,9 @@ std::optional<ConsumerInfo> parse_consumer_info(std::string_view json) {
   // What has been delivered already counts as pending from the beginning.
   const Json& delivered = member(*answer, "delivered");
   const std::uint64_t sent = delivered.is_object() ? count_of(delivered, "consumer_seq") : 0;
-  const Json& config = member(*answer, "config");
-  const Json& metadata = config.is_object() ? member(config, "metadata") : config;
   return ConsumerInfo{.name = text_of(*answer, "name"),
                       .pending = count_of(*answer, "num_pending") + sent,
-                      .names_version = metadata.is_object() && metadata.contains("_nats.ver")};
+                      .is_recent = answer->contains("ts")};
 }
 
 std::string stream_config_json(const StreamConfig& config) {

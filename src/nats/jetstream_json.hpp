@@ -47,8 +47,8 @@ struct SubjectPage {
 struct ConsumerInfo {
   std::string name;
   std::uint64_t pending = 0;  ///< messages that it has for its reader, sent or not
-  /// The server named its version among the metadata, as those from 2.11 on do.
-  bool names_version = false;
+  /// The answer has a time of its own, as those of servers from 2.10 on.
+  bool is_recent = false;
 };
 [[nodiscard]] std::optional<ConsumerInfo> parse_consumer_info(std::string_view json);
 

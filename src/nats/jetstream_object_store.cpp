@@ -249,7 +249,9 @@ Status JetStreamObjectStore::remove(const Context& context, std::string_view nam
 // its sequence was used again for whatever came next.
 Status JetStreamObjectStore::remove(const Context& context, const ObjectInfo& info) {
   const auto now = lookup(context, info.name, true);
-  if (!now && now.error().code() != ErrorCode::not_found) return std::unexpected(now.error());
+  const bool gone_or_strange =
+      !now && (now.error().code() == ErrorCode::not_found || now.error().code() == ErrorCode::corrupt);
+  if (!now && !gone_or_strange) return std::unexpected(now.error());
   return erase(context, info, now && now->sequence == info.sequence && now->nuid == info.nuid);
 }
 

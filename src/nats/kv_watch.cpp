@@ -70,13 +70,14 @@ Result<KeyValueWatch> KeyValueWatch::start(const Context& context, const JetStre
                     "not the bucket that was watched",
                     last_sequence, options.resume_after->value()));
   }
-  std::string filter = fmt::format("$KV.{}.{}", bucket, wire_filter(pattern));
+  const std::string wire = wire_filter(pattern);
+  std::string filter = fmt::format("$KV.{}.{}", bucket, wire);
   auto consumer = OrderedConsumer::create(context, jetstream,
                                           {.stream = stream,
                                            .filter = filter,
                                            .start = start_of(options, last_sequence),
                                            .headers_only = options.keys_only,
-                                           .sparse = pattern != ">",
+                                           .sparse = wire != ">",
                                            .heartbeat = options.heartbeat});
   if (!consumer) return std::unexpected(consumer.error().within("watch", bucket));
   return KeyValueWatch(jetstream, std::move(*consumer), std::move(bucket), pattern, std::move(filter),

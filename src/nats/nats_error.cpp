@@ -64,7 +64,8 @@ struct ApiMeaning {
 constexpr std::array api_meanings{
     ApiMeaning{10071, ErrorCode::conflict, "the subject has another last sequence than expected"},
     ApiMeaning{10070, ErrorCode::conflict, "the stream has another last message id than expected"},
-    ApiMeaning{10158, ErrorCode::unavailable, "an earlier copy of this message is still being stored"},
+    ApiMeaning{10158, ErrorCode::unavailable,
+               "an earlier copy of this message is still being stored; is the cluster without a quorum?"},
     ApiMeaning{10164, ErrorCode::conflict, "the subject has another last sequence than expected"},
     ApiMeaning{10059, ErrorCode::not_found, "the stream does not exist; create the bucket first"},
     ApiMeaning{10037, ErrorCode::not_found, {}},

@@ -79,6 +79,7 @@ class OrderedConsumer::Impl {
   Result<History> compare_history(const Context& context, const StreamInfo& info);
   Result<std::optional<Message>> receive(const Context& context);
   std::optional<Result<Delivery>> take(const Context& context, Message message);
+  Result<bool> is_next(const Context& context, Message& message, const DeliveryPosition& position);
   void take_control(const Context& context, const Message& message);
   bool answer_control(const Message& message);
   Result<bool> passed_over(const Context& context, std::uint64_t before);
@@ -92,7 +93,9 @@ class OrderedConsumer::Impl {
   std::uint64_t initial_pending_ = 0;
   std::uint64_t restarts_ = 0;
   bool made_once_ = false;
-  bool may_skip_ = true;  // the server is perhaps one that moves consumers over messages
+  bool may_skip_ = true;         // the server is perhaps one that moves consumers over messages
+  std::optional<Message> held_;  // taken from the subscription and not delivered yet
+  std::optional<std::uint64_t> restarted_behind_;
   std::optional<Error> final_;
 };
 
@@ -114,7 +117,9 @@ Result<History> OrderedConsumer::Impl::compare_history(const Context& context, c
   if (history != History::same || tracker_.last_sequence() == 0) return history;
   const auto last = jetstream_.message_at(context, options_.stream, tracker_.last_sequence(),
                                           /*from_leader=*/true);
-  if (!last && last.error().code() != ErrorCode::not_found) return std::unexpected(last.error());
+  const bool tells_nothing = !last && (last.error().code() == ErrorCode::not_found ||
+                                       last.error().code() == ErrorCode::permission_denied);
+  if (!last && !tells_nothing) return std::unexpected(last.error());
   return last && tracker_.was_rewritten(last->time) ? History::rewritten : History::same;
 }
 
@@ -158,9 +163,15 @@ Status OrderedConsumer::Impl::establish(const Context& context) {
   if (!info)
     return failure(ErrorCode::corrupt, std::string(operation), options_.stream, "the answer is unreadable");
   consumer_ = info->name;
+  may_skip_ = !info->is_recent && has_wildcard(options_.filter);
+  if (may_skip_ && std::holds_alternative<StartLastPerSubject>(tracker_.resume())) {
+    // What was written between the look at the stream and this leaves out what it replaced, too.
+    const auto now = jetstream_.stream_info(context, options_.stream);
+    if (!now) return std::unexpected(now.error());
+    static_cast<void>(tracker_.check(*now));
+  }
   subscription_.emplace(std::move(*subscription));
   tracker_.consumer_made();
-  may_skip_ = !info->names_version && has_wildcard(options_.filter);
   if (!made_once_) initial_pending_ = info->pending;
   if (made_once_) ++restarts_;
   made_once_ = true;
@@ -195,6 +206,7 @@ Result<std::optional<Message>> OrderedConsumer::Impl::receive(const Context& con
     }
     return std::unexpected(message.error());
   };
+  if (held_) return std::exchange(held_, std::nullopt);
   auto here = subscription_->poll();
   if (!here) return translate(std::unexpected(here.error()));
   if (*here) return here;
@@ -245,8 +257,27 @@ void OrderedConsumer::Impl::take_control(const Context& context, const Message& 
   }
   const auto sent = message.header_number("Nats-Last-Stream");
   if (!sent) return;
-  const auto passed = passed_over(context, *sent + 1);
-  if (passed && *passed) subscription_.reset();  // when asking failed, the next heartbeat asks again
+  // When asking fails, the next heartbeat asks again; messages must not wait for it.
+  const auto passed = passed_over(context.with_timeout(options_.heartbeat), *sent + 1);
+  if (passed && *passed) subscription_.reset();
+}
+
+// Whether the message is to be delivered now. Not so: the consumer has to be made anew, after which it comes
+// again; or, with an Error, it is `held_` for the next call.
+Result<bool> OrderedConsumer::Impl::is_next(const Context& context, Message& message,
+                                            const DeliveryPosition& position) {
+  if (options_.sparse && !message.header(rollup_header)) return true;
+  const auto passed = passed_over(context, position.stream_sequence);
+  if (passed && !*passed) return true;
+  const bool again = std::exchange(restarted_behind_, tracker_.last_sequence()) == tracker_.last_sequence();
+  if (!passed && context.done()) {
+    held_ = std::move(message);
+    return std::unexpected(passed.error());
+  }
+  subscription_.reset();
+  if (!passed && !may_pass(passed.error())) return std::unexpected(passed.error());
+  if (!passed || again) static_cast<void>(context.wait_for(pause_after_failure));
+  return false;
 }
 
 // Nothing: go on receiving.
@@ -261,15 +292,9 @@ std::optional<Result<Delivery>> OrderedConsumer::Impl::take(const Context& conte
     subscription_.reset();
     return std::nullopt;
   }
-  if (!options_.sparse || message.header(rollup_header)) {
-    const auto passed = passed_over(context, position->stream_sequence);
-    if (!passed || *passed) subscription_.reset();  // the message comes again
-    if (!passed) {
-      if (!may_pass(passed.error())) return std::unexpected(passed.error());
-      if (context.wait_for(pause_after_failure)) return std::unexpected(context.status(operation).error());
-    }
-    if (!subscription_) return std::nullopt;
-  }
+  const auto deliver = is_next(context, message, *position);
+  if (!deliver) return std::unexpected(deliver.error());
+  if (!*deliver) return std::nullopt;
   static_cast<void>(tracker_.accept(*position));
   return Delivery{std::move(message), position->stream_sequence, position->time, position->pending};
 }
@@ -278,6 +303,7 @@ Result<Delivery> OrderedConsumer::Impl::next(const Context& context) {
   while (true) {
     if (final_) return std::unexpected(*final_);
     if (!subscription_) {
+      held_.reset();
       if (auto status = establish_persistently(context); !status) return std::unexpected(status.error());
     }
     auto received = receive(context);

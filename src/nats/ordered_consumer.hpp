@@ -6,14 +6,14 @@
 // been missed: a new consumer is then made that starts behind the last message that next() returned. What
 // still arrives for an older one is told apart by its delivery subject and dropped.
 //
-// nats-server before 2.9.14 moves a consumer whose filter covers a purged subject, and that lags behind, to
+// nats-server before 2.9.12 moves a consumer whose filter covers a purged subject, and that lags behind, to
 // the first message left on that subject, over whatever else it had not sent; a rollup is such a purge. The
-// consumer's sequence has no hole then. Servers that do not say that they are newer are therefore asked, when
-// a message or a heartbeat passes over sequences of the stream, whether a message of the filter was there; if
-// so, a new consumer is made that starts behind the last message. (Of a filter without wildcards a purge
-// takes all that it passes over.) A sparse filter would make that a question for each message: there only
-// messages that rolled up their subject and heartbeats give reason to ask, and what a subject that was rolled
-// up twice within the lag took along stays unseen.
+// consumer's sequence has no hole then. Servers whose answers are not those of 2.10 or later are therefore
+// asked, when a message or a heartbeat from behind the stream's end at the making of the consumer passes over
+// sequences, whether a message of the filter was there; if so, a new consumer is made that starts behind the
+// last message. (Of a filter without wildcards a purge takes all that it passes over.) A sparse filter would
+// make that a question for each message: there only messages that rolled up their subject and heartbeats give
+// reason to ask, and what a subject that was rolled up twice within the lag took along stays unseen.
 //
 // Before a consumer is made again, the stream is looked at. If it is gone, was made anew, its last sequence
 // is below one already seen, or another message is where the last one was that was read, its history is not

@@ -58,6 +58,7 @@ History OrderedTracker::check(const StreamInfo& info) {
 
 void OrderedTracker::consumer_made() {
   consumer_sequence_ = 0;
+  end_when_made_ = highest_seen_;
   const Start start = resume();
   if (const auto* from = std::get_if<StartAtSequence>(&start)) {
     complete_to_ = std::max<std::uint64_t>(from->sequence, 1) - 1;
@@ -68,6 +69,7 @@ void OrderedTracker::consumer_made() {
 }
 
 std::optional<std::uint64_t> OrderedTracker::unread_before(std::uint64_t sequence) const {
+  if (sequence <= end_when_made_) return std::nullopt;
   const std::uint64_t first = std::max(complete_to_, last_sequence_) + 1;
   if (first >= sequence) return std::nullopt;
   return first;

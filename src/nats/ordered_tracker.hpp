@@ -57,7 +57,8 @@ class OrderedTracker {
   }
 
   /// The first sequence below this one at which a message can be that had to be delivered by now and was not;
-  /// nullopt when there is none.
+  /// nullopt when there is none, or when `sequence` was there when the consumer was made: what moves it comes
+  /// later.
   [[nodiscard]] std::optional<std::uint64_t> unread_before(std::uint64_t sequence) const;
   /// It was found that there is no such message below this sequence.
   void nothing_before(std::uint64_t sequence) { complete_to_ = std::max(complete_to_, sequence - 1); }
@@ -72,6 +73,7 @@ class OrderedTracker {
   ServerTime last_time_{};               ///< when that message was stored
   std::uint64_t highest_seen_ = 0;       ///< end of the stream as far as known
   std::uint64_t complete_to_ = 0;        ///< what is delivered of the stream up to here is all that matters
+  std::uint64_t end_when_made_ = 0;      ///< of the stream, when the current consumer was made
   std::uint64_t consumer_sequence_ = 0;  ///< of the current consumer, accepted
   std::optional<ServerTime> created_;
 };

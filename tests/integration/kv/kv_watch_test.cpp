@@ -97,7 +97,7 @@ TEST_F(KvWatchTest, TellsWhatIsThereThenThatThisIsAllThenEachChange) {
   EXPECT_EQ(next(all), "b purged");
 }
 
-// nats-server before 2.9.14 moves every consumer that lags behind to the purge, over what was not purged.
+// nats-server before 2.9.12 moves every consumer that lags behind to the purge, over what was not purged.
 TEST_F(KvWatchTest, DeliversWhatWasStoredBeforeAnotherKeyWasPurged) {
   KeyValueWatch all = watch();
   ASSERT_EQ(next(all), "--");

@@ -204,6 +204,17 @@ TEST_F(ObjectStoreTest, DoesNotRemoveWhateverHasTheSequenceOfTheObjectMeant) {
   expect_content("other", as_bytes("2"));
 }
 
+TEST_F(ObjectStoreTest, RemovesTheRestOfAnObjectWhoseMetadataIsUnreadableNow) {
+  const auto put = store_->put(soon(), "x", pattern(1000));
+  ASSERT_OK(put);
+  const JetStream jetstream(connect());
+  const auto metadata = jetstream.message_at(soon(), "OBJ_b", put->sequence);
+  ASSERT_OK(metadata);
+  ASSERT_OK(jetstream.publish(soon(), metadata->subject, as_bytes("no metadata")));
+  EXPECT_OK(store_->remove(soon(), *put));
+  EXPECT_ERROR(store_->get(soon(), *put, 1000), ErrorCode::corrupt);
+}
+
 TEST_F(ObjectStoreTest, DoesNotRemoveAnObjectThatReplacedTheOneMeant) {
   const auto old = store_->put(soon(), "x", as_bytes("old"));
   ASSERT_OK(old);

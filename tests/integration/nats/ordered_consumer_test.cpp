@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "support/eventually.hpp"
 #include "support/nats_fixture.hpp"
 
 namespace litecluster::nats {
@@ -108,7 +109,7 @@ TEST_F(OrderedConsumerTest, BeginsWhereItIsTold) {
   expect_nothing(*filtered);
 }
 
-// nats-server before 2.9.14 moves a consumer that lags behind over what was not purged.
+// nats-server before 2.9.12 moves a consumer that lags behind over what was not purged.
 TEST_F(OrderedConsumerTest, LosesNothingWhenSubjectsArePurgedMeanwhile) {
   for (const bool sparse : {false, true}) {
     SCOPED_TRACE(sparse);
@@ -214,6 +215,38 @@ TEST_F(OrderedConsumerTest, SaysThatTheStreamWasMadeAnew) {
   publish(0, 10);
   EXPECT_ERROR(consumer->next(soon()), ErrorCode::gap);
   EXPECT_ERROR(consumer->next(soon()), ErrorCode::gap);
+}
+
+// What was read last may be gone for good reasons.
+TEST_F(OrderedConsumerTest, GoesOnAlsoWhenTheLastMessageThatItReadWasRemoved) {
+  publish(0, 5);
+  auto consumer = consume();
+  ASSERT_OK(consumer);
+  expect_numbers(*consumer, 0, 5);
+  ASSERT_OK(jetstream_->delete_message(soon(), "s", 5));
+  restart_server();
+  ASSERT_OK(jetstream_->connection().wait_connected(soon()));
+  publish(5, 10);
+  expect_numbers(*consumer, 5, 10);
+}
+
+TEST_F(OrderedConsumerTest, LosesNothingWhenItIsAskedWithShortPatience) {
+  auto consumer = OrderedConsumer::create(
+      soon(), *jetstream_, {.stream = "s", .filter = "s.*", .start = StartNew{}, .heartbeat = 200ms});
+  ASSERT_OK(consumer);
+  for (int number = 0; number < 50; ++number) {
+    publish(0, 1, "s.x.filler");
+    publish(number, number + 1);
+  }
+  int number = 0;
+  ASSERT_TRUE(test::eventually([&] {
+    const auto delivery = consumer->next(Context::background().with_timeout(std::chrono::microseconds(10)));
+    if (delivery) {
+      EXPECT_EQ(delivery->message.text(), std::to_string(number++));
+    }
+    return number == 50;
+  }));
+  EXPECT_EQ(consumer->restarts(), 0);
 }
 
 // A server that comes back with an older state, and whose stream has grown past the old end meanwhile.

@@ -118,5 +118,15 @@ TEST(JetStreamJson, ReadsServerInformation) {
   EXPECT_FALSE(parse_server_info(R"(INFO {"max_payload":-1})").has_value());
 }
 
+TEST(ConsumerInfo, TellsARecentServerByTheTimeOfItsAnswer) {
+  const auto old = parse_consumer_info(R"({"name":"c","num_pending":3,"delivered":{"consumer_seq":2}})");
+  ASSERT_TRUE(old);
+  EXPECT_EQ(old->pending, 5);
+  EXPECT_FALSE(old->is_recent);
+  const auto recent = parse_consumer_info(R"({"name":"c","num_pending":3,"ts":"2026-01-01T00:00:00Z"})");
+  ASSERT_TRUE(recent);
+  EXPECT_TRUE(recent->is_recent);
+}
+
 }  // namespace
 }  // namespace litecluster::nats

@@ -54,9 +54,9 @@ TEST(OrderedTracker, TakesMessagesWithoutHolesOnly) {
 
 TEST(OrderedTracker, KnowsWhereAMessageCanHaveBeenPassedOver) {
   OrderedTracker all{StartAll{}};
-  ASSERT_EQ(all.check(stream(100)), History::same);
+  ASSERT_EQ(all.check(stream(2)), History::same);
   all.consumer_made();
-  EXPECT_EQ(all.unread_before(1), std::nullopt);
+  EXPECT_EQ(all.unread_before(2), std::nullopt) << "it was there already, nothing has moved the consumer";
   EXPECT_EQ(all.unread_before(5), 1);
   ASSERT_TRUE(all.accept(at(1, 5)));
   EXPECT_EQ(all.unread_before(6), std::nullopt);
@@ -76,7 +76,7 @@ TEST(OrderedTracker, ExpectsOnlyTheNewestOfEachSubjectWhenItBegan) {
   EXPECT_EQ(last.unread_before(101), std::nullopt);
   EXPECT_EQ(last.unread_before(102), 101);
   OrderedTracker from{StartAtSequence{51}};
-  ASSERT_EQ(from.check(stream(100)), History::same);
+  ASSERT_EQ(from.check(stream(52)), History::same);
   from.consumer_made();
   EXPECT_EQ(from.unread_before(51), std::nullopt);
   EXPECT_EQ(from.unread_before(60), 51);
