@@ -7,7 +7,6 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <memory>
 #include <optional>
@@ -20,6 +19,7 @@
 #include <litecluster/client.hpp>
 
 #include "base/clock.hpp"
+#include "base/mutex.hpp"
 #include "cli/commands.hpp"
 #include "cli/connection_options.hpp"
 #include "cli/guarded_command.hpp"
@@ -61,9 +61,17 @@ class SignalForwarder {
         context_(std::move(context)),
         thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
-  /// Signals go to the command from now on.
-  void command_runs() { running_ = true; }
-  [[nodiscard]] int last_signal() const { return last_; }
+  /// Signals go to the command from now on, and so does one that meant the end and came while it was started.
+  void command_runs() {
+    const base::MutexLock lock(mutex_);
+    running_ = true;
+    if (pending_ != 0) command_.forward(pending_);
+  }
+  /// The last one that meant the end and came before the command ran; 0: none.
+  [[nodiscard]] int pending() const {
+    const base::MutexLock lock(mutex_);
+    return pending_;
+  }
 
  private:
   void run(const std::stop_token& stop) {
@@ -72,19 +80,27 @@ class SignalForwarder {
     while (!stop.stop_requested()) {
       const int signal = ::sigtimedwait(&signals, nullptr, &patience);
       if (signal <= 0 || signal == SIGTTOU) continue;
-      last_ = signal;
-      if (running_) {
-        command_.forward(signal);
-      } else if (signal != SIGUSR1 && signal != SIGUSR2) {
-        context_.cancel();
-      }
+      if (take(signal)) context_.cancel();
     }
+  }
+
+  // Whether it means the end before there is a command.
+  bool take(int signal) {
+    const base::MutexLock lock(mutex_);
+    if (running_) {
+      command_.forward(signal);
+      return false;
+    }
+    if (signal == SIGUSR1 || signal == SIGUSR2) return false;
+    pending_ = signal;
+    return true;
   }
 
   const GuardedCommand& command_;
   const Context context_;
-  std::atomic<bool> running_ = false;
-  std::atomic<int> last_ = 0;
+  mutable base::Mutex mutex_;
+  bool running_ LITECLUSTER_GUARDED_BY(mutex_) = false;
+  int pending_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::jthread thread_;
 };
 
@@ -147,7 +163,7 @@ Result<int> run_locked(const LockArguments& arguments, GuardedCommand& command) 
   if (!client) return std::unexpected(client.error());
   Lock lock = client->lock(arguments.name, {.lease = *lease});
   if (const Status acquired = acquire(lock, arguments, context); !acquired) {
-    if (signals.last_signal() != 0) return 128 + signals.last_signal();
+    if (const int signal = signals.pending(); signal != 0) return 128 + signal;
     return std::unexpected(acquired.error());
   }
   const auto started =

@@ -59,7 +59,7 @@ constexpr std::uint64_t lossy_regressions[] = {
     // A watch did not see that what it had read was written anew; a removal met another's object; a standby
     // led
     // on a state that the log does not have, or followed one:
-    211742, 217713, 239768, 258781, 627366,
+    211742, 217713, 239768, 258781, 627366, 786144,
     11,    // the leader record went back: nobody could lead any more
     92,    // the bucket was gone: the last sync of a hand-over held the lease for ever
     112,   // a hole in the log was never bridged once there was something to remove

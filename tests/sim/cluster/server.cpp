@@ -10,6 +10,7 @@ void Server::reset() {
   exists_ = true;
   created_ = 1;
   time_ = 0;
+  chunks_.clear();
   sequence_ = 0;
   objects_.clear();
   by_name_.clear();
@@ -24,6 +25,7 @@ void Server::create() {
 void Server::delete_bucket() {
   exists_ = false;
   sequence_ = 0;
+  chunks_.clear();
   objects_.clear();
   by_name_.clear();
 }
@@ -31,6 +33,7 @@ void Server::delete_bucket() {
 void Server::lose_log(std::uint64_t sequence, bool restored) {
   sequence_ = std::min(sequence_, sequence);
   objects_.resize(after(sequence));
+  chunks_.erase(chunks_.upper_bound(sequence_), chunks_.end());
   for (Stored& stored : objects_) {
     if (restored && stored.removed_at > sequence) stored.removed_at = 0;
   }
@@ -100,15 +103,17 @@ void Server::remove(const log::Object& object) {
 }
 
 std::optional<std::int64_t> Server::time_at(std::uint64_t sequence) const {
+  bool chunk_is_gone = false;
   for (std::size_t number = after(sequence - 1); number < objects_.size(); ++number) {
     const Stored& stored = objects_[number];
     const std::uint64_t metadata = stored.object.sequence.value();
     if (metadata > sequence + 1) break;
-    if (stored.removed_at > 0) continue;
-    if (metadata == sequence) return stored.time;
-    if (!stored.torn) return -stored.time;  // its chunk
+    if (metadata == sequence && stored.removed_at == 0) return stored.time;
+    if (metadata == sequence + 1) chunk_is_gone = stored.removed_at > 0 || stored.torn;
   }
-  return std::nullopt;
+  const auto chunk = chunks_.find(sequence);
+  if (chunk == chunks_.end() || chunk_is_gone) return std::nullopt;
+  return chunk->second;
 }
 
 std::size_t Server::after(std::uint64_t sequence) const {

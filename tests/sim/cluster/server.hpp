@@ -45,7 +45,7 @@ class Server {
   // The log.
 
   [[nodiscard]] std::uint64_t sequence() const { return sequence_; }
-  void put_chunk() { ++sequence_; }
+  void put_chunk() { chunks_[++sequence_] = ++time_; }
   /// Error: already_exists.
   [[nodiscard]] Result<log::Object> put(const log::NewObject& object, base::ByteView bytes,
                                         const base::Sha256Digest& digest);
@@ -89,6 +89,7 @@ class Server {
   bool exists_ = true;
   std::int64_t created_ = 1;
   std::int64_t time_ = 0;
+  std::map<std::uint64_t, std::int64_t> chunks_;  ///< by sequence, when they were stored
   std::uint64_t sequence_ = 0;
   std::vector<Stored> objects_;
   std::map<log::ObjectName, std::size_t> by_name_;
