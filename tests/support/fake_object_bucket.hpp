@@ -59,12 +59,12 @@ class FakeObjectBucket : public log::ObjectBucket {
   /// Runs before each put, without a lock: another writer may come in between.
   void before_put(std::function<void(const log::NewObject&)> hook) {
     const base::MutexLock lock(mutex_);
-    before_put_ = std::move(hook);
+    before_put_ = shared(std::move(hook));
   }
   /// Runs before each object is read, without a lock: it may be removed in between.
   void before_get(std::function<void(const log::Object&)> hook) {
     const base::MutexLock lock(mutex_);
-    before_get_ = std::move(hook);
+    before_get_ = shared(std::move(hook));
   }
   /// Changes one byte of a stored object, so that its digest no longer matches.
   void damage(const log::ObjectName& name, std::size_t offset) {
@@ -105,7 +105,7 @@ class FakeObjectBucket : public log::ObjectBucket {
   [[nodiscard]] Result<log::Object> put(const Context& context, const log::NewObject& object,
                                         base::ByteView bytes) override {
     if (auto status = context.status("put"); !status) return std::unexpected(status.error());
-    if (const auto hook = current(&FakeObjectBucket::before_put_)) hook(object);
+    if (const auto hook = current(&FakeObjectBucket::before_put_)) (*hook)(object);
     const base::MutexLock lock(mutex_);
     if (refused_puts_ > 0) {
       --refused_puts_;
@@ -240,8 +240,17 @@ class FakeObjectBucket : public log::ObjectBucket {
     std::size_t next_;
   };
 
-  template <typename Hook>
-  Hook current(Hook FakeObjectBucket::* hook) const {
+  // Called without the lock, and always the same one: what it counts must not be a copy's.
+  template <typename Argument>
+  using Hook = std::shared_ptr<const std::function<void(Argument)>>;
+
+  template <typename Argument>
+  static Hook<Argument> shared(std::function<void(Argument)> hook) {
+    return hook ? std::make_shared<const std::function<void(Argument)>>(std::move(hook)) : nullptr;
+  }
+
+  template <typename Argument>
+  Hook<Argument> current(Hook<Argument> FakeObjectBucket::* hook) const {
     const base::MutexLock lock(mutex_);
     return this->*hook;
   }
@@ -267,7 +276,7 @@ class FakeObjectBucket : public log::ObjectBucket {
 
   Result<base::Bytes> read(const Context& context, const log::Object& object) {
     if (auto status = context.status("get"); !status) return std::unexpected(status.error());
-    if (const auto hook = current(&FakeObjectBucket::before_get_)) hook(object);
+    if (const auto hook = current(&FakeObjectBucket::before_get_)) (*hook)(object);
     const base::MutexLock lock(mutex_);
     const auto found = objects_.find(object.name);
     if (found == objects_.end() || found->second.object.nuid != object.nuid) {
@@ -288,8 +297,8 @@ class FakeObjectBucket : public log::ObjectBucket {
   std::vector<log::BucketEvent> history_ LITECLUSTER_GUARDED_BY(mutex_);
   std::uint64_t sequence_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   std::vector<std::pair<log::NewObject, base::Bytes>> late_ LITECLUSTER_GUARDED_BY(mutex_);
-  std::function<void(const log::NewObject&)> before_put_;
-  std::function<void(const log::Object&)> before_get_;
+  Hook<const log::NewObject&> before_put_;
+  Hook<const log::Object&> before_get_;
   int lost_acknowledgements_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   int refused_puts_ LITECLUSTER_GUARDED_BY(mutex_) = 0;
   ErrorCode refusal_ LITECLUSTER_GUARDED_BY(mutex_) = ErrorCode::unavailable;

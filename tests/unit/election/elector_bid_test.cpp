@@ -3,7 +3,16 @@
 namespace litecluster::election {
 namespace {
 
-class ElectorBid : public ElectorFixture {};
+class ElectorBid : public ElectorFixture {
+ protected:
+  /// When the lease that it saw at 0 s has run out; somebody was faster.
+  void bid_in_vain() {
+    take(elector_.tick(at(10s)));
+    const auto write = get<WriteRecord>();
+    ASSERT_TRUE(write);
+    take(elector_.write_finished(write->record.sequence, WriteOutcome::conflict, Revision(), at(10s)));
+  }
+};
 
 TEST_F(ElectorBid, ReadsBeforeAnythingElse) {
   take(elector_.start(at(0s)));
@@ -156,10 +165,7 @@ TEST_F(ElectorBid, ReadsAfterAConflictAndNeverTriesThatRevisionAgain) {
 // Power failed at the servers: what was revision 9 is gone, the record is that of revision 7 again.
 TEST_F(ElectorBid, GoesOnFromAnOlderRecordWhenTheServersLostTheNewerOne) {
   begin(9, held_by("b", other, 3));
-  take(elector_.tick(at(10s)));
-  auto write = get<WriteRecord>();
-  ASSERT_TRUE(write);
-  take(elector_.write_finished(write->record.sequence, WriteOutcome::conflict, Revision(), at(10s)));
+  ASSERT_NO_FATAL_FAILURE(bid_in_vain());
   take(elector_.record_observed(Revision(7), held_by("c", other, 2), at(10s)));
   take(elector_.record_observed(Revision(7), held_by("c", other, 2), at(19'900ms)));
   EXPECT_FALSE(get<WriteRecord>()) << "it may be a server that lags behind";
@@ -168,7 +174,7 @@ TEST_F(ElectorBid, GoesOnFromAnOlderRecordWhenTheServersLostTheNewerOne) {
   take(elector_.tick(at(29'900ms)));
   EXPECT_FALSE(get<WriteRecord>());
   take(elector_.tick(at(30s)));
-  write = get<WriteRecord>();
+  const auto write = get<WriteRecord>();
   ASSERT_TRUE(write);
   EXPECT_EQ(write->expected, Revision(7));
   EXPECT_EQ(write->record.epoch, Epoch(4)) << "epochs do not go back";
@@ -176,13 +182,10 @@ TEST_F(ElectorBid, GoesOnFromAnOlderRecordWhenTheServersLostTheNewerOne) {
 
 TEST_F(ElectorBid, GivesBackAnOldRecordOfItsOwnThatIsThereAgainAndClaimsAHigherEpoch) {
   begin(9, held_by("b", other, 5));
-  take(elector_.tick(at(10s)));
-  auto write = get<WriteRecord>();
-  ASSERT_TRUE(write);
-  take(elector_.write_finished(write->record.sequence, WriteOutcome::conflict, Revision(), at(10s)));
+  ASSERT_NO_FATAL_FAILURE(bid_in_vain());
   take(elector_.record_observed(Revision(7), held_by("a", own, 4), at(10s)));
   take(elector_.record_observed(Revision(7), held_by("a", own, 4), at(20s)));
-  write = get<WriteRecord>();
+  auto write = get<WriteRecord>();
   ASSERT_TRUE(write);
   EXPECT_EQ(write->record.state, LeaseState::released);
   take(elector_.write_finished(write->record.sequence, WriteOutcome::stored, Revision(8), at(20s)));
