@@ -95,8 +95,7 @@ Result<std::optional<ProvenState>> proven_state(const Context& context, const Fo
   // log does not have, whatever they add up to.
   if (found.report.content_is_newer || !found.difference) return Proven();
   const log::Object* state = question.view.find_state(found.content.checksum);
-  const bool is_raw = state != nullptr && state->name.level == log::raw_level;
-  if (state == nullptr || (is_raw && question.view.out_of_turn(*state))) return Proven();
+  if (state == nullptr || question.view.out_of_turn(*state)) return Proven();
   ProvenState proven{.txid = state->name.max, .epoch = log_end_of(*state).epoch};
   if (nothing_stored) return found.difference->description().commit == 1 ? Proven(proven) : Proven();
   if (!found.difference_is_whole) return Proven();

@@ -215,7 +215,7 @@ void Elector::wake_at(BootTime time) {
 void Elector::observe(Revision revision, std::optional<LeaderRecord> record, bool readable, BootTime now) {
   heard_at_ = now;
   read_sent_at_.reset();
-  const bool rewritten = known_ && is_of_another_history(revision, record, now);
+  const bool rewritten = known_ && noticed_another_history(revision, record, now);
   if (known_ && revision < revision_ && !rewritten) {
     // A stale read or a late message. It answers nothing, so what had to be read is still to be read.
     if (read_needed_ || conflicted()) retry_at_ = std::max(retry_at_, now + retry_delay_);
@@ -241,8 +241,8 @@ void Elector::observe(Revision revision, std::optional<LeaderRecord> record, boo
 // cannot have come before the known one (epochs grow), by another one under the same revision, or, when a
 // write of ours was refused or has to be looked for, by nothing but older ones for a whole lease. No decision
 // rests on it alone: it is taken for a change seen now, and the next write has to fit what the servers hold.
-bool Elector::is_of_another_history(Revision revision, const std::optional<LeaderRecord>& record,
-                                    BootTime now) {
+bool Elector::noticed_another_history(Revision revision, const std::optional<LeaderRecord>& record,
+                                      BootTime now) {
   if (revision > revision_) return false;
   if (revision == revision_) return record && record_ && record != record_;
   if (record && record_ && record->epoch > epoch_max_) return true;

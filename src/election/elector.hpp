@@ -214,8 +214,8 @@ class Elector {
   void write_released(const ReleaseOrder& order, base::BootTime now);
   void request_unanswered(base::BootTime now);
 
-  [[nodiscard]] bool is_of_another_history(Revision revision, const std::optional<LeaderRecord>& record,
-                                           base::BootTime now);
+  [[nodiscard]] bool noticed_another_history(Revision revision, const std::optional<LeaderRecord>& record,
+                                             base::BootTime now);
   [[nodiscard]] bool holds_record() const;
   [[nodiscard]] bool conflicted() const { return conflicted_revision_ && revision_ <= *conflicted_revision_; }
   [[nodiscard]] Epoch next_epoch() const;

@@ -118,6 +118,7 @@ const Object* LogView::find_state(Checksum checksum) const {
 }
 
 bool LogView::out_of_turn(const Object& object) const {
+  if (object.name.level != raw_level) return false;
   return std::ranges::any_of(levels_, [&](const Level& level) {
     return std::ranges::any_of(level, [&](const auto& other) {
       return other.first.max > object.name.max && other.second.sequence < object.sequence;

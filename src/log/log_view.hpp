@@ -80,8 +80,8 @@ class LogView {
   /// states are compacted away. That one says so proves nothing either (ltx/checksum.hpp).
   [[nodiscard]] const Object* find_state(Checksum checksum) const;
 
-  /// Whether the log had gone on beyond its place before this raw object was stored: servers had lost what
-  /// was there, and what follows does not follow on it. Objects of other levels come late by nature.
+  /// Whether the log had gone on beyond its place before this L0 object was stored: servers had lost what was
+  /// there, and what follows does not follow on it. Never so for other levels, which come late by nature.
   [[nodiscard]] bool out_of_turn(const Object& object) const;
 
   [[nodiscard]] bool empty() const { return size() == 0; }

@@ -269,11 +269,11 @@ Result<bool> OrderedConsumer::Impl::is_next(const Context& context, Message& mes
   if (options_.sparse && !message.header(rollup_header)) return true;
   const auto passed = passed_over(context, position.stream_sequence);
   if (passed && !*passed) return true;
-  const bool again = std::exchange(restarted_behind_, tracker_.last_sequence()) == tracker_.last_sequence();
   if (!passed && context.done()) {
     held_ = std::move(message);
     return std::unexpected(passed.error());
   }
+  const bool again = std::exchange(restarted_behind_, tracker_.last_sequence()) == tracker_.last_sequence();
   subscription_.reset();
   if (!passed && !may_pass(passed.error())) return std::unexpected(passed.error());
   if (!passed || again) static_cast<void>(context.wait_for(pause_after_failure));

@@ -295,8 +295,7 @@ Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView&
     }
   } else if (!is_newer) {
     const log::Object* const state = view.find_state(content.checksum);
-    const bool is_raw = state != nullptr && state->name.level == log::raw_level;
-    if (state != nullptr && !(is_raw && view.out_of_turn(*state))) {
+    if (state != nullptr && !view.out_of_turn(*state)) {
       const auto replaces = replay(state->name.max, primary.log_end(), pages);
       if (!replaces) return std::unexpected(replaces.error());
       if (*replaces) {

@@ -61,6 +61,9 @@ TEST(LogView, KnowsAnObjectThatTheLogHadPassed) {
   // The same with nothing left but a snapshot.
   EXPECT_TRUE(view_of(compacted(9, 1, 5), raw(3, 2, 60)).out_of_turn(raw(3, 2, 60)));
   EXPECT_FALSE(view_of(raw(3), compacted(1, 1, 3), compacted(9, 1, 3)).out_of_turn(raw(3)));
+  // A compaction is stored when its interval closes, often behind the next raw object.
+  const log::Object merged = ObjectMaker{.level = 1, .min = 1, .max = 3, .sequence = 70};
+  EXPECT_FALSE(view_of(raw(3), raw(4), merged).out_of_turn(merged));
 }
 
 TEST(LogView, IgnoresAnOlderEpochBehindANewerOne) {
