@@ -59,6 +59,10 @@ class CapturedTransaction {
   [[nodiscard]] Txid txid() const { return description_.txid; }
   [[nodiscard]] Position position() const { return {description_.txid, description_.checksum}; }
   [[nodiscard]] std::span<const PageNo> pages() const { return pages_; }
+  /// The checksum of the database that it has to be applied to; nothing when it stands by itself.
+  [[nodiscard]] std::optional<Checksum> pre_apply() const {
+    return description_.complete ? std::nullopt : std::optional(description_.checksum_before);
+  }
   /// Bytes of all pages.
   [[nodiscard]] std::uint64_t size_bytes() const {
     return std::uint64_t{pages_.size()} * description_.page_size;

@@ -35,14 +35,14 @@ Appender::Appender(ObjectBucket& bucket, Author author, ReadEnd read_end)
 void Appender::start(const LogEnd& end) {
   started_ = true;
   end_ = end.txid;
+  end_epoch_ = end.author ? end.author->epoch : Epoch(0);
   fenced_ = end.author == author_;
   sequence_ = Revision();
   unresolved_.reset();
 }
 
-Result<Object> Appender::append(const Context& context, const Payload& payload,
-                                std::optional<Checksum> checksum) {
-  auto outcome = try_append(context, payload, checksum);
+Result<Object> Appender::append(const Context& context, const NewFile& file) {
+  auto outcome = try_append(context, file);
   if (!outcome) return std::unexpected(outcome.error());
   if (const auto* taken = std::get_if<Taken>(&*outcome)) {
     return std::unexpected(depose(taken->by.name, taken->by.author));
@@ -50,9 +50,8 @@ Result<Object> Appender::append(const Context& context, const Payload& payload,
   return std::get<Object>(std::move(*outcome));
 }
 
-Result<Appender::Outcome> Appender::append_fence(const Context& context, const Payload& payload,
-                                                 std::optional<Checksum> checksum) {
-  auto outcome = try_append(context, payload, checksum);
+Result<Appender::Outcome> Appender::append_fence(const Context& context, const NewFile& file) {
+  auto outcome = try_append(context, file);
   if (!outcome) return outcome;
   if (const auto* taken = std::get_if<Taken>(&*outcome)) {
     unresolved_.reset();
@@ -65,10 +64,10 @@ Result<Appender::Outcome> Appender::append_fence(const Context& context, const P
   return outcome;
 }
 
-Result<NewObject> Appender::describe(const Payload& payload, std::optional<Checksum> checksum) const {
+Result<NewObject> Appender::describe(const NewFile& file) const {
   const ObjectName name = ObjectName::raw(end_.next());
   std::array<std::byte, ltx::header_size> head{};
-  const auto count = payload.read(0, head);
+  const auto count = file.payload.read(0, head);
   if (!count) return std::unexpected(count.error());
   const auto header = ltx::parse_header(base::ByteView(head).first(*count), to_string(name));
   if (!header) {
@@ -79,18 +78,24 @@ Result<NewObject> Appender::describe(const Payload& payload, std::optional<Check
                    fmt::format("the file holds TXIDs {} to {}", to_string(header->min_txid),
                                to_string(header->max_txid)));
   }
-  const auto file_checksum = payload.file_checksum();
+  const auto file_checksum = file.payload.file_checksum();
   if (!file_checksum) return std::unexpected(file_checksum.error().within(operation, to_string(name)));
-  return NewObject{name, header->timestamp, author_, checksum, *file_checksum};
+  return NewObject{.name = name,
+                   .created_at = header->timestamp,
+                   .author = author_,
+                   .checksum = file.checksum,
+                   .pre_apply = file.pre_apply,
+                   .pre_apply_epoch = file.pre_apply ? end_epoch_ : Epoch(0),
+                   .file_checksum = *file_checksum};
 }
 
-Result<Appender::Outcome> Appender::try_append(const Context& context, const Payload& payload,
-                                               std::optional<Checksum> checksum) {
+Result<Appender::Outcome> Appender::try_append(const Context& context, const NewFile& file) {
+  const Payload& payload = file.payload;
   if (ended_) return std::unexpected(*ended_);
   if (!started_) {
     return failure(ErrorCode::failed_precondition, operation, bucket_.name(), "its end was not read yet");
   }
-  const auto object = describe(payload, checksum);
+  const auto object = describe(file);
   if (!object) return std::unexpected(object.error());
   if (unresolved_) {
     const auto digest = payload.digest();
@@ -173,6 +178,7 @@ Result<Appender::Outcome> Appender::settle(const Context& context, Object object
     }
   }
   end_ = object.name.max;
+  end_epoch_ = author_.epoch;
   fenced_ = true;
   sequence_ = object.sequence;
   unresolved_.reset();

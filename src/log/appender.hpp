@@ -46,6 +46,14 @@ using ReadEnd = std::function<Result<LogEnd>(const Context&, Revision)>;
 /// Lists the bucket. LogWatcher::read_end() is cheaper where a watcher runs.
 [[nodiscard]] ReadEnd read_end_by_listing(ObjectBucket& bucket);
 
+/// A file to append, and the checksums of the database that it was made on (none: it holds every page) and
+/// that it leads to.
+struct NewFile {
+  Payload payload;
+  std::optional<Checksum> pre_apply{};
+  std::optional<Checksum> checksum{};
+};
+
 /// Not thread-safe. `bucket` outlives it.
 class Appender {
  public:
@@ -67,12 +75,10 @@ class Appender {
   ///   failed_precondition: the outcome of other bytes under this TXID is still unknown, or start() is
   ///   missing; unavailable, deadline_exceeded, cancelled: call again with the same bytes;
   ///   resource_exhausted: the bucket is full; call again with the same bytes.
-  [[nodiscard]] Result<Object> append(const Context& context, const Payload& payload,
-                                      std::optional<Checksum> checksum);
+  [[nodiscard]] Result<Object> append(const Context& context, const NewFile& file);
 
   /// The same for a fence: a name taken by an older epoch or by Litestream is no error.
-  [[nodiscard]] Result<Outcome> append_fence(const Context& context, const Payload& payload,
-                                             std::optional<Checksum> checksum);
+  [[nodiscard]] Result<Outcome> append_fence(const Context& context, const NewFile& file);
 
   /// The last TXID that is known to be in the log.
   [[nodiscard]] Txid end() const { return end_; }
@@ -81,9 +87,8 @@ class Appender {
   [[nodiscard]] const Author& author() const { return author_; }
 
  private:
-  [[nodiscard]] Result<NewObject> describe(const Payload& payload, std::optional<Checksum> checksum) const;
-  [[nodiscard]] Result<Outcome> try_append(const Context& context, const Payload& payload,
-                                           std::optional<Checksum> checksum);
+  [[nodiscard]] Result<NewObject> describe(const NewFile& file) const;
+  [[nodiscard]] Result<Outcome> try_append(const Context& context, const NewFile& file);
   [[nodiscard]] Result<Outcome> put(const Context& context, const NewObject& object, const Payload& payload);
   [[nodiscard]] Status note_unresolved(const Payload& payload);
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
@@ -99,6 +104,8 @@ class Appender {
   ReadEnd read_end_;
   bool started_ = false;
   Txid end_;
+  /// Of the object there; 0: it has none.
+  Epoch end_epoch_;
   /// The last object in the log is ours, so the epoch's fence stands.
   bool fenced_ = false;
   /// Sequence of our last object; 0 before the first.

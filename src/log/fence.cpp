@@ -16,7 +16,7 @@ Result<std::optional<Object>> append(const Context& context, Appender& appender,
                                      FenceProtocol& protocol, Txid txid) {
   const auto file = driver.make_file(context, txid);
   if (!file) return std::unexpected(file.error());
-  auto outcome = appender.append_fence(context, file->payload, file->checksum);
+  auto outcome = appender.append_fence(context, *file);
   if (!outcome) return std::unexpected(outcome.error());
   if (const auto* taken = std::get_if<Appender::Taken>(&*outcome)) {
     protocol.taken(taken->by);

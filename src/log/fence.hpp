@@ -16,18 +16,12 @@
 
 namespace litecluster::log {
 
-/// A file to append, and the checksum of the database after it.
-struct FenceFile {
-  Payload payload;
-  std::optional<Checksum> checksum;
-};
-
 /// What the owner of the replica does for the protocol.
 struct FenceDriver {
   /// Brings the replica to exactly this TXID by what the log holds, of which this is a view.
   std::function<Status(const Context&, const LogView&, Txid)> apply;
   /// The file for this TXID: page 1 as it is (make_fence_file()), or, for TXID 1, the whole database.
-  std::function<Result<FenceFile>(const Context&, Txid)> make_file;
+  std::function<Result<NewFile>(const Context&, Txid)> make_file;
 };
 
 /// Encodes page 1 unchanged as the L0 file of `txid` (> 1, unless the database has one page). `page` has the

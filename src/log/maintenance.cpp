@@ -166,14 +166,21 @@ Result<Object> Maintenance::compact(const Context& context, const CompactionJob&
   if (!inputs) return std::unexpected(inputs.error().within("compact", to_string(name)));
   std::vector<ltx::Source*> sources;
   for (const auto& input : *inputs) sources.push_back(input.get());
+  const Object& first = job.inputs.front();
   const Object& last = job.inputs.back();
-  auto stored =
-      put_once(context, {name, last.created_at, author_, last.checksum}, [&](ltx::Sink& sink) -> Status {
-        const ltx::CompactionOptions options{.encoding = options_.encoding};
-        const auto info = ltx::compact(sources, sink, options, context);
-        if (!info) return std::unexpected(info.error());
-        return check_output(name, info->header);
-      });
+  auto stored = put_once(context,
+                         {.name = name,
+                          .created_at = last.created_at,
+                          .author = author_,
+                          .checksum = last.checksum,
+                          .pre_apply = first.pre_apply,
+                          .pre_apply_epoch = first.pre_apply_epoch},
+                         [&](ltx::Sink& sink) -> Status {
+                           const ltx::CompactionOptions options{.encoding = options_.encoding};
+                           const auto info = ltx::compact(sources, sink, options, context);
+                           if (!info) return std::unexpected(info.error());
+                           return check_output(name, info->header);
+                         });
   if (!stored) return std::unexpected(stored.error().within("compact", to_string(name)));
   return stored;
 }
@@ -181,7 +188,8 @@ Result<Object> Maintenance::compact(const Context& context, const CompactionJob&
 Result<Object> Maintenance::put_snapshot(const Context& context, Txid txid, base::WallTime created_at,
                                          std::optional<Checksum> checksum, const ByteProducer& producer) {
   const ObjectName name = ObjectName::snapshot(txid);
-  auto stored = put_once(context, {name, created_at, author_, checksum}, producer);
+  auto stored = put_once(
+      context, {.name = name, .created_at = created_at, .author = author_, .checksum = checksum}, producer);
   if (!stored) return std::unexpected(stored.error().within("write snapshot", to_string(name)));
   return stored;
 }

@@ -42,8 +42,7 @@ nats::ObjectInfo to_info(const Object& object) {
 nats::PutOptions put_options(const NewObject& object) {
   nats::PutOptions options;
   options.create_only = true;
-  for (auto& [key, value] :
-       make_headers(object.created_at, object.author, object.checksum, object.file_checksum)) {
+  for (auto& [key, value] : make_headers(object)) {
     options.headers[key] = {value};
   }
   return options;

@@ -28,17 +28,23 @@ std::string to_string(const Author& author) {
   return fmt::format("node {} in epoch {}", author.node, author.epoch.value());
 }
 
-Headers make_headers(base::WallTime created_at, const std::optional<Author>& author,
-                     std::optional<Checksum> checksum, std::optional<Checksum> file_checksum) {
+Headers make_headers(const NewObject& object) {
   Headers headers;
-  headers.emplace(timestamp_header, format_timestamp(created_at));
-  if (author) {
+  headers.emplace(timestamp_header, format_timestamp(object.created_at));
+  if (const auto& author = object.author) {
     headers.emplace(epoch_header, fmt::to_string(author->epoch.value()));
     headers.emplace(node_header, author->node);
     if (!author->incarnation.empty()) headers.emplace(incarnation_header, author->incarnation);
   }
-  if (checksum) headers.emplace(checksum_header, to_string(*checksum));
-  if (file_checksum) headers.emplace(file_checksum_header, to_string(*file_checksum));
+  const auto add = [&](std::string_view name, const std::optional<Checksum>& checksum) {
+    if (checksum) headers.emplace(name, to_string(*checksum));
+  };
+  add(checksum_header, object.checksum);
+  add(pre_apply_header, object.pre_apply);
+  if (object.pre_apply_epoch != Epoch(0)) {
+    headers.emplace(pre_apply_epoch_header, fmt::to_string(object.pre_apply_epoch.value()));
+  }
+  add(file_checksum_header, object.file_checksum);
   return headers;
 }
 
@@ -48,20 +54,28 @@ void read_headers(const Headers& headers, base::WallTime server_time, Object& ob
     object.created_at = parse_timestamp(*text).value_or(server_time);
   }
   object.defect.clear();
+  const auto read_epoch = [&](std::string_view name) -> std::optional<Epoch> {
+    const auto text = find(headers, name);
+    if (!text) return std::nullopt;
+    const auto epoch = parse_epoch(*text);
+    if (!epoch) object.defect = fmt::format("its epoch '{}' cannot be read", *text);
+    return epoch;
+  };
   object.author.reset();
-  if (const auto text = find(headers, epoch_header)) {
-    if (const auto epoch = parse_epoch(*text)) {
-      object.author = Author{*epoch, std::string(find(headers, node_header).value_or("")),
-                             std::string(find(headers, incarnation_header).value_or(""))};
-    } else {
-      object.defect = fmt::format("its epoch '{}' cannot be read", *text);
-    }
+  if (const auto epoch = read_epoch(epoch_header)) {
+    object.author = Author{*epoch, std::string(find(headers, node_header).value_or("")),
+                           std::string(find(headers, incarnation_header).value_or(""))};
   }
-  object.checksum.reset();
-  if (const auto text = find(headers, checksum_header)) {
-    object.checksum = parse_checksum(*text);
-    if (!object.checksum) object.defect = fmt::format("its checksum '{}' cannot be read", *text);
-  }
+  object.pre_apply_epoch = read_epoch(pre_apply_epoch_header).value_or(Epoch(0));
+  const auto read = [&](std::string_view name, std::optional<Checksum>& checksum) {
+    checksum.reset();
+    const auto text = find(headers, name);
+    if (!text) return;
+    checksum = parse_checksum(*text);
+    if (!checksum) object.defect = fmt::format("its checksum '{}' cannot be read", *text);
+  };
+  read(checksum_header, object.checksum);
+  read(pre_apply_header, object.pre_apply);
   const auto file_checksum = find(headers, file_checksum_header);
   object.file_checksum = file_checksum ? parse_checksum(*file_checksum) : std::nullopt;
 }

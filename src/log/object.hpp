@@ -1,7 +1,7 @@
 // What is known of an LTX object without reading it: its name and what its metadata message says.
 //
 // The headers map of the metadata carries Litestream-Timestamp, which every Litestream writes and reads, and
-// five of ours, which Litestream ignores. Objects without ours were written by Litestream itself.
+// seven of ours, which Litestream ignores. Objects without ours were written by Litestream itself.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,15 @@
 
 namespace litecluster::log {
 
-/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits
-/// each.
+/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits,
+/// the same, decimal, 16 hex digits.
 inline constexpr std::string_view timestamp_header = "Litestream-Timestamp";
 inline constexpr std::string_view epoch_header = "Litecluster-Epoch";
 inline constexpr std::string_view node_header = "Litecluster-Node";
 inline constexpr std::string_view incarnation_header = "Litecluster-Incarnation";
 inline constexpr std::string_view checksum_header = "Litecluster-Checksum";
+inline constexpr std::string_view pre_apply_header = "Litecluster-Pre-Apply-Checksum";
+inline constexpr std::string_view pre_apply_epoch_header = "Litecluster-Pre-Apply-Epoch";
 inline constexpr std::string_view file_checksum_header = "Litecluster-File-Checksum";
 
 using Headers = std::map<std::string, std::string, std::less<>>;
@@ -53,6 +55,12 @@ struct Object {
   std::optional<Author> author;
   /// Rolling checksum of the database after this file. Absent when Litestream wrote the object.
   std::optional<Checksum> checksum;
+  /// Rolling checksum of the database that this file was made on, which the LTX header of a raw object leaves
+  /// out (Litestream reads none that has it). Absent in Litestream's objects,
+  /// in those of earlier versions, and when every page is in it.
+  std::optional<Checksum> pre_apply;
+  /// Epoch of the raw object that it follows. 0: it has none, or it is not known.
+  Epoch pre_apply_epoch;
   /// The file checksum in the LTX trailer: which of several attempts at this TXID it is. Raw objects of ours
   /// have it; absent in all others, and when it cannot be read: it proves something, or nothing.
   std::optional<Checksum> file_checksum;
@@ -70,12 +78,22 @@ struct Object {
   friend bool operator==(const Object&, const Object&) = default;
 };
 
-/// What the writer puts into the headers map. Without an author only Litestream-Timestamp.
-[[nodiscard]] Headers make_headers(base::WallTime created_at, const std::optional<Author>& author,
-                                   std::optional<Checksum> checksum,
-                                   std::optional<Checksum> file_checksum = std::nullopt);
+/// What the writer decides about an object; the rest follows from the bytes.
+struct NewObject {
+  ObjectName name{};
+  /// Has to equal the time stamp in the LTX header.
+  base::WallTime created_at{};
+  std::optional<Author> author{};
+  std::optional<Checksum> checksum{};
+  std::optional<Checksum> pre_apply{};
+  Epoch pre_apply_epoch{};
+  std::optional<Checksum> file_checksum{};
+};
 
-/// Fills in created_at, author and both checksums from `headers`. A missing or unreadable
+/// What goes into the headers map. Without an author only Litestream-Timestamp.
+[[nodiscard]] Headers make_headers(const NewObject& object);
+
+/// Fills in created_at, author and the checksums from `headers`. A missing or unreadable
 /// Litestream-Timestamp gives `server_time`, as in Litestream. An author needs an epoch; its other two fields
 /// may be missing. An epoch or a checksum that is there and cannot be read is a defect: taking it for absent
 /// would take away the fence, or the check.

@@ -23,16 +23,6 @@
 
 namespace litecluster::log {
 
-/// What the writer of an object decides; the rest follows from the bytes.
-struct NewObject {
-  ObjectName name{};
-  /// Has to equal the time stamp in the LTX header.
-  base::WallTime created_at{};
-  std::optional<Author> author{};
-  std::optional<Checksum> checksum{};
-  std::optional<Checksum> file_checksum{};
-};
-
 /// Delivers the next bytes into the buffer; 0 at the end.
 using ByteSource = std::function<Result<std::size_t>(std::span<std::byte>)>;
 /// Takes the next bytes; an error ends the transfer and is returned.

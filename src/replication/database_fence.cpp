@@ -19,7 +19,7 @@ Status DatabaseFence::at(Txid txid) const {
 }
 
 // Asked again for the same TXID after a failure, it has to give the same file.
-Result<log::FenceFile> DatabaseFence::make_file(const Context& context, Txid txid) {
+Result<log::NewFile> DatabaseFence::make_file(const Context& context, Txid txid) {
   if (file_ && made_for_ == txid) return *file_;
   const auto captured = database_.capture_fence();
   if (!captured) return std::unexpected(captured.error());
@@ -30,7 +30,9 @@ Result<log::FenceFile> DatabaseFence::make_file(const Context& context, Txid txi
   auto payload = encode_payload(database_, *captured, encoder_, spool_directory_, context);
   if (!payload) return std::unexpected(payload.error());
   made_for_ = txid;
-  file_ = log::FenceFile{.payload = std::move(*payload), .checksum = captured->position().checksum};
+  file_ = log::NewFile{.payload = std::move(*payload),
+                       .pre_apply = captured->pre_apply(),
+                       .checksum = captured->position().checksum};
   return *file_;
 }
 

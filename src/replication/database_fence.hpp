@@ -26,13 +26,13 @@ class DatabaseFence {
 
  private:
   [[nodiscard]] Status at(Txid txid) const;
-  [[nodiscard]] Result<log::FenceFile> make_file(const Context& context, Txid txid);
+  [[nodiscard]] Result<log::NewFile> make_file(const Context& context, Txid txid);
 
   db::Database& database_;
   ltx::Encoder encoder_;
   std::filesystem::path spool_directory_;
   Txid made_for_;
-  std::optional<log::FenceFile> file_;
+  std::optional<log::NewFile> file_;
 };
 
 }  // namespace litecluster::replication

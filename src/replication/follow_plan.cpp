@@ -9,12 +9,28 @@ namespace litecluster::replication {
 
 namespace {
 
-// The raw objects that follow `applied` without a gap, as many as are taken at once.
+Error another_state(Txid applied) {
+  return Error(
+      ErrorCode::failed_precondition, "follow", "TXID " + to_string(applied),
+      "the log has another state there than the replica; either the bucket lost its end, and went on "
+      "from an earlier one, or the replica follows another log");
+}
+
+// Whether one raw object was made on what another one leads to, as far as they say.
+bool follows(const log::Object& object, const log::Object& before) {
+  if (!before.checksum) return true;
+  const AppliedState state{*before.checksum, before.author ? before.author->epoch : Epoch(0)};
+  return check_made_on(object, before.name.max, state).has_value();
+}
+
+// The raw objects that follow `applied` without a gap, as many as are taken at once; they end where one was
+// made on another state than the one before it leads to.
 std::vector<log::Object> raw_run(const log::LogView& view, Txid applied) {
   std::vector<log::Object> run;
   for (Txid txid = applied.next(); run.size() < raw_objects_ahead_max; txid = txid.next()) {
     const log::Object* object = view.find(log::ObjectName::raw(txid));
     if (object == nullptr) break;
+    if (!run.empty() && !follows(*object, run.back())) break;
     run.push_back(*object);
   }
   return run;
@@ -27,20 +43,37 @@ FollowWork reseed(const log::LogView& view, std::string reason) {
   return Reseed{std::move(plan->objects), std::move(reason)};
 }
 
+// What the first object on the way says of where it starts from.
+Status check_start(const std::vector<log::Object>& objects, Txid applied,
+                   const std::optional<AppliedState>& state) {
+  if (!state || objects.empty()) return {};
+  return check_made_on(objects.front(), applied, *state);
+}
+
 }  // namespace
 
-Status check_same_state(const log::LogView& view, Txid applied, Checksum content) {
-  std::optional<Checksum> here;
-  if (const log::Object* raw = view.find(log::ObjectName::raw(applied))) here = raw->checksum;
-  if (view.end().txid == applied) here = view.end().checksum;
-  if (!here || *here == content) return {};
-  return failure(ErrorCode::failed_precondition, "follow", "TXID " + to_string(applied),
-                 "the log has another state there than the replica; either the bucket lost its end, and went "
-                 "on from an earlier one, or the replica follows another log");
+Status check_made_on(const log::Object& object, Txid applied, const AppliedState& state) {
+  if (object.name.min != applied.next() || !object.pre_apply) return {};
+  const bool newer = state.epoch != Epoch(0) && object.pre_apply_epoch > state.epoch;
+  if (*object.pre_apply == state.checksum && !newer) return {};
+  return std::unexpected(another_state(applied));
+}
+
+Status check_same_state(const log::LogView& view, Txid applied, const AppliedState& state) {
+  std::optional<Checksum> checksum;
+  Epoch epoch;
+  if (const log::Object* raw = view.find(log::ObjectName::raw(applied))) {
+    checksum = raw->checksum;
+    if (raw->author) epoch = raw->author->epoch;
+  }
+  if (view.end().txid == applied) checksum = view.end().checksum;
+  const bool newer = state.epoch != Epoch(0) && epoch > state.epoch;
+  if ((!checksum || *checksum == state.checksum) && !newer) return {};
+  return std::unexpected(another_state(applied));
 }
 
 FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted,
-                       std::optional<Checksum> content) {
+                       std::optional<AppliedState> state) {
   const Txid end = view.end().txid;
   if (end.is_zero() && applied.is_zero()) return UpToDate{};
   if (!trusted) {
@@ -50,7 +83,7 @@ FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted,
     }
     return reseed(view, "the replica's content is not trusted");
   }
-  const auto same = content ? check_same_state(view, applied, *content) : Status();
+  const auto same = state ? check_same_state(view, applied, *state) : Status();
   if (!same) return Stuck{same.error()};
   if (applied == end) return UpToDate{};
   if (applied > end) {
@@ -61,9 +94,13 @@ FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted,
   if (applied.is_zero()) return reseed(view, "the replica is empty");
   auto run = raw_run(view, applied);
   const bool near = end.value() - applied.value() <= raw_objects_ahead_max;
+  if (auto start = check_start(run, applied, state); !start) return Stuck{start.error()};
   if (near && !run.empty()) return ApplyObjects{std::move(run)};
   auto plan = log::plan_catch_up(view, applied);
-  if (plan && !plan->reseed) return ApplyObjects{std::move(plan->objects)};
+  if (plan && !plan->reseed) {
+    if (auto start = check_start(plan->objects, applied, state); !start) return Stuck{start.error()};
+    return ApplyObjects{std::move(plan->objects)};
+  }
   // Better to the hole in small steps than over it in one large one.
   if (!run.empty()) return ApplyObjects{std::move(run)};
   // Over a hole in the log a snapshot may lead on, if only as far as the next hole.

@@ -34,18 +34,30 @@ struct Stuck {
 
 using FollowWork = std::variant<UpToDate, ApplyObjects, Reseed, Stuck>;
 
+/// What the replica holds at its position. Two states can have the same checksum (ltx/checksum.hpp), and one
+/// author gives each TXID to one state, so the epoch is looked at as well.
+struct AppliedState {
+  Checksum checksum;
+  /// Not below that of the raw object of this TXID; 0: unknown.
+  Epoch epoch{};
+};
+
 /// Raw objects are taken one by one, without a plan, while no more than this many are missing; and no more at
 /// once.
 inline constexpr std::size_t raw_objects_ahead_max = 256;
 
 /// `applied`: 0 for a replica without content. `trusted`: false when the replica's content cannot be vouched
-/// for (quarantined), which forces a new start. `content`: its checksum, when its position is beyond doubt.
+/// for (quarantined), which forces a new start. `state`: nothing while its position is a guess.
 [[nodiscard]] FollowWork plan_follow(const log::LogView& view, Txid applied, bool trusted,
-                                     std::optional<Checksum> content = std::nullopt);
+                                     std::optional<AppliedState> state = std::nullopt);
 
 /// That the log, as far as it says so, has at `applied` the state that the replica has there. Where servers
 /// lost what they had acknowledged, another one may have come under the same TXID. Error:
 /// failed_precondition.
-[[nodiscard]] Status check_same_state(const log::LogView& view, Txid applied, Checksum content);
+[[nodiscard]] Status check_same_state(const log::LogView& view, Txid applied, const AppliedState& state);
+
+/// That the object, if it continues `applied` and says so, was made on that state. Another one can have the
+/// same pages in it and hide that there were two histories. Error: failed_precondition.
+[[nodiscard]] Status check_made_on(const log::Object& object, Txid applied, const AppliedState& state);
 
 }  // namespace litecluster::replication

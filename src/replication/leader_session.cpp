@@ -19,7 +19,8 @@ class LogAppendTarget final : public AppendTarget {
       : appender_(std::move(appender)), watcher_(watcher) {}
 
   [[nodiscard]] Status append(const Context& context, const OutboxItem& item) override {
-    const auto object = appender_->append(context, item.payload, item.position.checksum);
+    const auto object = appender_->append(
+        context, {.payload = item.payload, .pre_apply = item.pre_apply, .checksum = item.position.checksum});
     if (!object) return std::unexpected(object.error());
     watcher_.add(*object);
     return {};

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <optional>
 
 #include <litecluster/error.hpp>
 #include <litecluster/types.hpp>
@@ -21,6 +22,8 @@ namespace litecluster::replication {
 /// One L0 object to be.
 struct OutboxItem {
   Position position;
+  /// Of the database before it; nothing when it holds every page.
+  std::optional<Checksum> pre_apply{};
   base::WallTime created_at{};
   log::Payload payload;
 };

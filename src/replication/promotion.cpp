@@ -17,17 +17,18 @@ namespace litecluster::replication {
 Result<log::Object> fence_with_replica(const Context& context, log::ObjectBucket& bucket,
                                        log::Appender& appender, ReplicaFeeder& feeder,
                                        std::optional<log::LogView> view) {
-  std::optional<log::FenceFile> file;
+  std::optional<log::NewFile> file;
   const auto advance_to = [&](const Context& inner, const log::LogView& log, Txid txid) {
     return feeder.advance_to(inner, log, txid);
   };
-  const auto make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
+  const auto make_file = [&](const Context&, Txid txid) -> Result<log::NewFile> {
     const auto page = feeder.replica().read_page(PageNo(1));
     if (!page) return std::unexpected(page.error());
     auto bytes = log::make_fence_file(txid, feeder.replica().page_count(), *page,
                                       base::system_clock().wall_time(), ltx::PageEncoding::block);
     if (!bytes) return std::unexpected(bytes.error());
-    file = log::FenceFile{.payload = std::move(*bytes), .checksum = feeder.replica().position().checksum};
+    const Checksum checksum = feeder.replica().position().checksum;
+    file = log::NewFile{.payload = std::move(*bytes), .pre_apply = checksum, .checksum = checksum};
     return *file;
   };
   LITECLUSTER_FAULT_POINT("promote.fence");

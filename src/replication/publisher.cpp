@@ -318,6 +318,7 @@ class PublisherImplementation final : public Publisher {
     const base::MutexLock lock(mutex_);
     batcher_.captured(base::system_clock().boot_time(), true);
     const auto pushed = outbox_.push({.position = captured.position(),
+                                      .pre_apply = captured.pre_apply(),
                                       .created_at = captured.description().captured_at,
                                       .payload = std::move(*payload)});
     // The item is kept all the same; that the disk is full is worth telling.

@@ -52,6 +52,10 @@ Status check_identity(const log::Object& object, const ltx::FileInfo& info) {
   return {};
 }
 
+AppliedState state_of(const db::Replica& replica) {
+  return {replica.position().checksum, replica.position().epoch};
+}
+
 }  // namespace
 
 ReplicaFeeder::ReplicaFeeder(ReplicaFeederOptions options, db::Replica replica, log::ObjectBucket& bucket)
@@ -65,9 +69,8 @@ std::unexpected<Error> ReplicaFeeder::unusable(const log::Object& object, const 
 FollowWork ReplicaFeeder::plan(const log::LogView& view) const {
   const db::ReplicaState state = replica_.state();
   const Txid applied = state == db::ReplicaState::empty ? Txid(0) : replica_.position().txid;
-  const auto content =
-      replica_.position_is_doubtful() ? std::nullopt : std::optional(replica_.position().checksum);
-  FollowWork work = plan_follow(view, applied, state != db::ReplicaState::quarantined, content);
+  const auto known = replica_.position_is_doubtful() ? std::nullopt : std::optional(state_of(replica_));
+  FollowWork work = plan_follow(view, applied, state != db::ReplicaState::quarantined, known);
   if (const auto* apply = std::get_if<ApplyObjects>(&work)) {
     for (const log::Object& object : apply->objects) {
       if (object.size > options_.object_bytes_max) {
@@ -133,7 +136,7 @@ Status ReplicaFeeder::advance_to(const Context& context, const log::LogView& vie
     if (auto seeded = seed(context, txid); !seeded) return seeded;
   }
   if (replica_.position().txid == txid) {
-    return check_same_state(view, txid, replica_.position().checksum);
+    return check_same_state(view, txid, state_of(replica_));
   }
   return failure(ErrorCode::failed_precondition, "catch up", "TXID " + to_string(txid),
                  "the replica is beyond it, at TXID " + to_string(replica_.position().txid));
@@ -168,6 +171,10 @@ Status ReplicaFeeder::apply(const log::Object& object, base::ByteView bytes) {
                       "it continues a database with checksum " + to_string(*header.pre_apply) +
                           ", the replica has " + to_string(replica_.position().checksum));
     return judge_mismatch(object, error, true);
+  }
+  if (auto same = check_made_on(object, replica_.position().txid, state_of(replica_)); !same) {
+    if (!replica_.position_is_doubtful()) return same;
+    return judge_mismatch(object, same.error(), true);
   }
   if (std::uint64_t{verified->info().page_count} * header.page_size > options_.object_bytes_max) {
     return failure(ErrorCode::too_large, "apply", to_string(object.name),

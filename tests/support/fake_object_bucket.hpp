@@ -262,6 +262,8 @@ class FakeObjectBucket : public log::ObjectBucket {
     stored.created_at = object.created_at;
     stored.author = object.author;
     stored.checksum = object.checksum;
+    stored.pre_apply = object.pre_apply;
+    stored.pre_apply_epoch = object.pre_apply_epoch;
     stored.file_checksum = object.file_checksum;
     stored.digest = base::sha256(bytes);
     stored.chunks = (bytes.size() + chunk_size - 1) / chunk_size;

@@ -23,7 +23,7 @@ class AppendTest : public test::LogBucketTest {
   /// Commits one transaction of the model and appends it.
   static Result<Object> append_next(Appender& appender, ModelDatabase& model) {
     const auto bytes = model.commit(base::system_clock().wall_time());
-    return appender.append(soon(), bytes, model.checksum());
+    return appender.append(soon(), {.payload = bytes, .checksum = model.checksum()});
   }
 
   /// TXIDs without a gap, and epochs that never go down.
@@ -135,7 +135,8 @@ TEST_F(AppendTest, SurvivesARestartOfTheServerInTheMiddle) {
     for (int count = 0; count < 300; ++count) {
       const auto bytes = model.commit(base::system_clock().wall_time());
       while (true) {
-        const auto object = appender.append(context.with_timeout(2s), bytes, model.checksum());
+        const auto object =
+            appender.append(context.with_timeout(2s), {.payload = bytes, .checksum = model.checksum()});
         if (object) {
           ++appended;
           break;

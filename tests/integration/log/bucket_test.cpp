@@ -23,7 +23,7 @@ TEST_F(BucketTest, HoldsObjectsAsLitestreamExpectsThem) {
   ModelDatabase model;
   const auto time = base::system_clock().wall_time();
   const auto bytes = model.commit(time);
-  ASSERT_OK(appender.append(soon(), bytes, model.checksum()));
+  ASSERT_OK(appender.append(soon(), {.payload = bytes, .checksum = model.checksum()}));
   const auto store = nats::open_object_store(soon(), nats::JetStream(connect()), bucket_name);
   ASSERT_OK(store);
   const auto info = (*store)->info(soon(), "ltx/0/0000000000000001-0000000000000001.ltx");
@@ -62,7 +62,7 @@ TEST_F(BucketTest, IsFollowedByAWatcherThroughAServerRestart) {
     const auto bytes = model.commit(base::system_clock().wall_time());
     const Context context = soon();
     while (true) {
-      auto object = appender.append(context, bytes, model.checksum());
+      auto object = appender.append(context, {.payload = bytes, .checksum = model.checksum()});
       if (object || context.done()) return object;
     }
   };

@@ -63,7 +63,7 @@ class LogBucketTest : public litecluster::test::NatsTest {
               if (!report) return std::unexpected(report.error());
               return {};
             },
-            .make_file = [path](const Context&, Txid txid) -> Result<FenceFile> {
+            .make_file = [path](const Context&, Txid txid) -> Result<NewFile> {
               const auto database = base::read_file(path, 1 << 30);
               if (!database) return std::unexpected(database.error());
               const std::uint32_t page_size = 512;
@@ -72,7 +72,7 @@ class LogBucketTest : public litecluster::test::NatsTest {
                   make_fence_file(txid, static_cast<std::uint32_t>(database->size() / page_size),
                                   base::ByteView(*database).first(page_size), now, ltx::PageEncoding::block);
               if (!bytes) return std::unexpected(bytes.error());
-              return FenceFile{std::move(*bytes), std::nullopt};
+              return NewFile{.payload = std::move(*bytes)};
             }};
   }
 

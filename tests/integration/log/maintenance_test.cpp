@@ -76,7 +76,8 @@ TEST_F(MaintenanceTest, Scenario11LosesNoPromisedStateWhileReadersRestoreIt) {
   const RetentionPolicy policy{.raw_grace = grace, .retention = 2min};
   std::size_t removed = 0;
   for (std::uint64_t txid = 1; txid <= transactions; ++txid) {
-    const auto object = appender.append(soon(), files[txid - 1], checksums[txid - 1]);
+    const auto object =
+        appender.append(soon(), {.payload = files[txid - 1], .checksum = checksums[txid - 1]});
     ASSERT_OK(object);
     acknowledged = txid;
     if (const auto found = snapshots.find(txid); found != snapshots.end()) {

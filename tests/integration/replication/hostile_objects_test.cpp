@@ -135,6 +135,19 @@ TEST_F(HostileObjects, WithWrongMetadataAreRefused) {
        }},
       {"a checksum that is none",
        [](Object& object) { object.metadata["headers"]["Litecluster-Checksum"] = {"right"}; }},
+      // Its pages lead to the right state, since they hold what the other one had changed.
+      {"another state that it was made on",
+       [](Object& object) {
+         object.metadata["headers"]["Litecluster-Pre-Apply-Checksum"] = {
+             to_string(object.before.checksum.toggled(Checksum(5)))};
+       }},
+      {"another state of the same checksum that it was made on",
+       [](Object& object) {
+         object.metadata["headers"]["Litecluster-Pre-Apply-Checksum"] = {to_string(object.before.checksum)};
+         object.metadata["headers"]["Litecluster-Pre-Apply-Epoch"] = {"6"};
+       }},
+      {"a checksum that is none of what it was made on",
+       [](Object& object) { object.metadata["headers"]["Litecluster-Pre-Apply-Checksum"] = {"right"}; }},
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "integration/db/capture_fixture.hpp"
@@ -119,6 +120,33 @@ TEST_F(LeaderTest, AnotherPublisherOnTheBucketEndsTheFirstEvenIfThatIsIdle) {
   EXPECT_FALSE((*second)->problem());
   write();
   EXPECT_EQ(sync().error().code(), ErrorCode::deposed);
+}
+
+TEST_F(LeaderTest, SaysOfEachObjectOnWhichStateItWasMade) {
+  start();
+  for (int count = 0; count < 3; ++count) {
+    write();
+    ASSERT_OK(sync());
+  }
+  session_.reset();
+  write();
+  auto second = take_over(sqlite_, "second");
+  ASSERT_OK(second);
+  session_ = std::move(*second);
+  write();
+  ASSERT_OK(sync());
+  const auto view = log::read_log(soon(), *bucket_);
+  ASSERT_OK(view);
+  const log::Object* before = nullptr;
+  std::set<Epoch> epochs;
+  for (const auto& [name, object] : view->level(log::raw_level)) {
+    epochs.insert(object.author->epoch);
+    EXPECT_EQ(object.pre_apply, before == nullptr ? std::nullopt : before->checksum) << to_string(name);
+    EXPECT_EQ(object.pre_apply_epoch, before == nullptr ? Epoch(0) : before->author->epoch);
+    before = &object;
+  }
+  EXPECT_GE(view->level(log::raw_level).size(), 5U);
+  EXPECT_EQ(epochs.size(), 2U);
 }
 
 TEST_F(LeaderTest, RemovesTheBytesOfUploadsThatNobodyFinished) {

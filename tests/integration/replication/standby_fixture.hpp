@@ -83,8 +83,7 @@ class StandbyTest : public litecluster::test::NatsTest {
   /// Metadata that describes the bytes truly. What is not true about it is up to the caller.
   static Json metadata(const log::NewObject& object, base::ByteView bytes, const std::string& nuid) {
     Json headers = Json::object();
-    for (const auto& [name, value] :
-         log::make_headers(object.created_at, object.author, object.checksum, object.file_checksum)) {
+    for (const auto& [name, value] : log::make_headers(object)) {
       headers[name] = Json::array({value});
     }
     base::Sha256 digest;

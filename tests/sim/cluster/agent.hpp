@@ -118,7 +118,7 @@ class Agent {
   bool attached_ = false;
   bool handed_over_ = false;
   End fence_;
-  std::optional<log::FenceFile> fence_file_;
+  std::optional<log::NewFile> fence_file_;
   Txid fence_file_txid_;
   std::unique_ptr<log::Appender> appender_;
   std::unique_ptr<LeaderSession> session_;

@@ -172,7 +172,7 @@ Status Agent::fence_with_replica(const Context& context, std::optional<log::LogV
     return feeder_->advance_to(inner, log, txid);
   };
   std::optional<base::Bytes> bytes;
-  const auto make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
+  const auto make_file = [&](const Context&, Txid txid) -> Result<log::NewFile> {
     if (disk().replica.empty()) return failure(ErrorCode::failed_precondition, "fence", {}, "no database");
     const Content& content = disk().replica.content();
     const LogFile file{.min = txid,
@@ -181,7 +181,8 @@ Status Agent::fence_with_replica(const Context& context, std::optional<log::LogV
                        .after = content.state,
                        .pages = {{0, content.pages[0]}}};
     bytes = file.encode(process_.host().wall_time());
-    return log::FenceFile{.payload = log::Payload(*bytes), .checksum = content.checksum};
+    return log::NewFile{
+        .payload = log::Payload(*bytes), .pre_apply = content.checksum, .checksum = content.checksum};
   };
   const auto fenced =
       log::fence_log(context, bucket_, *appender_, {.apply = apply, .make_file = make_file}, std::move(view));
@@ -210,15 +211,16 @@ Status Agent::fence_in_place(const Context& context, std::optional<log::LogView>
     if (primary.log_end() == txid) return {};
     return failure(ErrorCode::conflict, "take over log", to_string(txid), "somebody else appended meanwhile");
   };
-  const auto make_file = [&](const Context&, Txid txid) -> Result<log::FenceFile> {
+  const auto make_file = [&](const Context&, Txid txid) -> Result<log::NewFile> {
     if (fence_file_ && fence_file_txid_ == txid) return *fence_file_;
     const Captured captured = primary.capture_fence();
     if (captured.position.txid != txid) {
       return failure(ErrorCode::conflict, "take over log", to_string(txid), "attach it anew");
     }
     fence_file_txid_ = txid;
-    fence_file_ = log::FenceFile{.payload = log::Payload(captured.file.encode(process_.host().wall_time())),
-                                 .checksum = captured.position.checksum};
+    fence_file_ = log::NewFile{.payload = log::Payload(captured.file.encode(process_.host().wall_time())),
+                               .pre_apply = captured.file.pre_apply(),
+                               .checksum = captured.position.checksum};
     primary.note_file(txid, fence_file_->payload);
     return *fence_file_;
   };

@@ -199,6 +199,7 @@ Status Primary::attach(const std::optional<End>& end, bool handed_over) {
     attachment_ = Attachment::complete;
     reset(known.txid.next(), false);
     waiting_ = difference(known.txid.next(), content_);
+    waiting_->file.before = Checksum();
     waiting_->file.pages.clear();
     for (std::size_t page = 0; page < page_count; ++page) {
       waiting_->file.pages.push_back({static_cast<std::uint8_t>(page), content_.pages[page]});

@@ -76,10 +76,13 @@ struct LogFile {
   };
   Txid min;
   Txid max;
-  Checksum before;  ///< of the database that it was made on; for the judge only, since ours carry none
+  Checksum before;  ///< of the database that it was made on; 0: it holds every page
   StateId after = 0;
   std::vector<Page> pages;
 
+  [[nodiscard]] std::optional<Checksum> pre_apply() const {
+    return before == Checksum() ? std::nullopt : std::optional(before);
+  }
   [[nodiscard]] base::Bytes encode(base::WallTime time) const;
   [[nodiscard]] static LogFile decode(base::ByteView bytes);
 };

@@ -16,10 +16,15 @@ constexpr int replans_max = 20;
 
 // Feeder.
 
+replication::AppliedState Feeder::applied_state() const {
+  return {replica().content().checksum, replica().epoch()};
+}
+
 replication::FollowWork Feeder::plan(const log::LogView& view) const {
-  const auto content =
-      replica().position_is_doubtful() ? std::nullopt : std::optional(replica().content().checksum);
-  return replication::plan_follow(view, replica().txid(), !distrusted_, content);
+  const bool unchecked = process_.simulation().bug == PlantedBug::applied_unchecked;
+  const auto known =
+      unchecked || replica().position_is_doubtful() ? std::nullopt : std::optional(applied_state());
+  return replication::plan_follow(view, replica().txid(), !distrusted_, known);
 }
 
 Result<bool> Feeder::carry_out(const Context& context, const replication::FollowWork& work) {
@@ -54,7 +59,7 @@ Status Feeder::advance_to(const Context& context, const log::LogView& view, Txid
     if (auto seeded = seed(context, txid); !seeded) return seeded;
   }
   if (replica().txid() == txid) {
-    return replication::check_same_state(view, txid, replica().content().checksum);
+    return replication::check_same_state(view, txid, applied_state());
   }
   return failure(ErrorCode::failed_precondition, "catch up", to_string(txid), "the replica is beyond it");
 }
@@ -71,6 +76,11 @@ Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
   const Txid before = replica().txid();
   const StateId state = replica().content().state;
   const PlantedBug bug = process_.simulation().bug;
+  const auto same = replication::check_made_on(object, before, applied_state());
+  if (!same && bug != PlantedBug::former_primary_trusted && bug != PlantedBug::applied_unchecked) {
+    distrusted_ = distrusted_ || replica().position_is_doubtful();
+    return same;
+  }
   auto applied =
       replica().apply(object, LogFile::decode(bytes),
                       bug == PlantedBug::former_primary_trusted || bug == PlantedBug::applied_unchecked);

@@ -19,6 +19,7 @@ class Feeder {
   Feeder(Process& process, SimulatedBucket& bucket, LogWatch& watch)
       : process_(process), bucket_(bucket), watch_(watch) {}
 
+  [[nodiscard]] replication::AppliedState applied_state() const;
   [[nodiscard]] replication::FollowWork plan(const log::LogView& view) const;
   /// True when something was done.
   [[nodiscard]] Result<bool> carry_out(const Context& context, const replication::FollowWork& work);

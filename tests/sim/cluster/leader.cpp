@@ -98,7 +98,8 @@ bool LeaderSession::capture() {
   if (!captured) return false;
   const log::Payload payload(captured->file.encode(process_.host().wall_time()));
   primary().note_file(captured->position.txid, payload);
-  outbox_.push_back({captured->position, payload});
+  outbox_.push_back(
+      {.position = captured->position, .pre_apply = captured->file.pre_apply(), .payload = payload});
   process_.change();
   return true;
 }
@@ -130,7 +131,8 @@ void LeaderSession::run_append() {
     }
     const Item item = outbox_.front();
     batcher_.append_started();
-    const auto appended = appender_->append(stop_, item.payload, item.position.checksum);
+    const auto appended = appender_->append(
+        stop_, {.payload = item.payload, .pre_apply = item.pre_apply, .checksum = item.position.checksum});
     if (appended) {
       process_.simulation().judge.acknowledged(*appended);
       ++process_.simulation().statistics.appends;
@@ -264,7 +266,13 @@ Status LeaderSession::compact(const log::CompactionJob& job) {
     if (present[page]) merged.pages.push_back({static_cast<std::uint8_t>(page), pages.pages[page]});
   }
   const log::Object& last = job.inputs.back();
-  return put({job.output(), last.created_at, author_, last.checksum}, merged);
+  return put({.name = job.output(),
+              .created_at = last.created_at,
+              .author = author_,
+              .checksum = last.checksum,
+              .pre_apply = job.inputs.front().pre_apply,
+              .pre_apply_epoch = job.inputs.front().pre_apply_epoch},
+             merged);
 }
 
 Status LeaderSession::put(const log::NewObject& object, const LogFile& file) {
@@ -301,7 +309,11 @@ Status LeaderSession::snapshot() {
   for (std::size_t page = 0; page < page_count; ++page) {
     file.pages.push_back({static_cast<std::uint8_t>(page), content.pages[page]});
   }
-  return put({log::ObjectName::snapshot(position.txid), time, author_, position.checksum}, file);
+  return put({.name = log::ObjectName::snapshot(position.txid),
+              .created_at = time,
+              .author = author_,
+              .checksum = position.checksum},
+             file);
 }
 
 }  // namespace litecluster::test::cluster

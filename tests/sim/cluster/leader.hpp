@@ -40,6 +40,7 @@ class LeaderSession {
  private:
   struct Item {
     Position position;
+    std::optional<Checksum> pre_apply;
     log::Payload payload;
   };
 

@@ -69,6 +69,8 @@ Result<log::Object> Server::put(const log::NewObject& object, base::ByteView byt
   stored.created_at = object.created_at;
   stored.author = object.author;
   stored.checksum = object.checksum;
+  stored.pre_apply = object.pre_apply;
+  stored.pre_apply_epoch = object.pre_apply_epoch;
   stored.file_checksum = object.file_checksum;
   stored.digest = digest;
   stored.chunks = 1;

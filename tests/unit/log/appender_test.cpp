@@ -46,7 +46,7 @@ TEST_F(AppenderTest, RefusesAFileOfAnotherTxid) {
   const auto appender = make_appender(1);
   appender->start({.txid = Txid(5)});
   EXPECT_EQ(append_next(*appender).error().code(), ErrorCode::invalid_argument);
-  EXPECT_EQ(appender->append(context_, {}, {}).error().code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(appender->append(context_, {}).error().code(), ErrorCode::invalid_argument);
   EXPECT_FALSE(appender->has_unresolved());
 }
 
@@ -55,9 +55,10 @@ TEST_F(AppenderTest, RecognisesItsOwnObjectAfterALostAcknowledgement) {
   appender->start({});
   const auto bytes = model_.commit(clock_.wall_time());
   bucket_.lose_acknowledgements(1);
-  EXPECT_EQ(appender->append(context_, bytes, model_.checksum()).error().code(), ErrorCode::unavailable);
+  EXPECT_EQ(appender->append(context_, {.payload = bytes, .checksum = model_.checksum()}).error().code(),
+            ErrorCode::unavailable);
   EXPECT_TRUE(appender->has_unresolved());
-  const auto again = appender->append(context_, bytes, model_.checksum());
+  const auto again = appender->append(context_, {.payload = bytes, .checksum = model_.checksum()});
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_FALSE(appender->has_unresolved());
   append_many(*appender, 3);
@@ -70,12 +71,12 @@ TEST_F(AppenderTest, AcceptsNothingElseWhileAnOutcomeIsUnknown) {
   auto other_model = model_;
   const auto bytes = model_.commit(clock_.wall_time());
   bucket_.delay_next_put();
-  EXPECT_EQ(appender->append(context_, bytes, {}).error().code(), ErrorCode::unavailable);
+  EXPECT_EQ(appender->append(context_, {.payload = bytes}).error().code(), ErrorCode::unavailable);
   const auto other = other_model.commit(clock_.wall_time() + 1s);
-  EXPECT_EQ(appender->append(context_, other, {}).error().code(), ErrorCode::failed_precondition);
+  EXPECT_EQ(appender->append(context_, {.payload = other}).error().code(), ErrorCode::failed_precondition);
   // The first bytes surface at last, and are ours.
   bucket_.deliver_late();
-  EXPECT_TRUE(appender->append(context_, bytes, {}));
+  EXPECT_TRUE(appender->append(context_, {.payload = bytes}));
 }
 
 TEST_F(AppenderTest, IsDeposedByTheFenceOfANewerEpoch) {
@@ -85,7 +86,7 @@ TEST_F(AppenderTest, IsDeposedByTheFenceOfANewerEpoch) {
   auto copy = model_;
   const auto new_leader = make_appender(2, "new");
   new_leader->start({.txid = Txid(2)});
-  ASSERT_TRUE(new_leader->append(context_, copy.commit(clock_.wall_time()), {}));
+  ASSERT_TRUE(new_leader->append(context_, {.payload = copy.commit(clock_.wall_time())}));
   const auto refused = append_next(*old_leader);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::deposed);
@@ -109,7 +110,8 @@ TEST_F(AppenderTest, IsDeposedByAnotherNodeOfTheSameEpoch) {
   append_many(*first, 1);
   const auto second = make_appender(1, "b");
   second->start({});
-  EXPECT_EQ(second->append(context_, copy.commit(clock_.wall_time()), {}).error().code(), ErrorCode::deposed);
+  EXPECT_EQ(second->append(context_, {.payload = copy.commit(clock_.wall_time())}).error().code(),
+            ErrorCode::deposed);
 }
 
 TEST_F(AppenderTest, ReplacesAStaleObjectBehindItsOwnFence) {
@@ -130,8 +132,8 @@ TEST_F(AppenderTest, KeepsTheBytesWhileTheBucketIsFull) {
   appender->start({});
   const auto bytes = model_.commit(clock_.wall_time());
   bucket_.refuse_puts(1, ErrorCode::resource_exhausted);
-  EXPECT_EQ(appender->append(context_, bytes, {}).error().code(), ErrorCode::resource_exhausted);
-  EXPECT_TRUE(appender->append(context_, bytes, {}));
+  EXPECT_EQ(appender->append(context_, {.payload = bytes}).error().code(), ErrorCode::resource_exhausted);
+  EXPECT_TRUE(appender->append(context_, {.payload = bytes}));
 }
 
 TEST_F(AppenderTest, DoesNotListWhileNobodyElseWrites) {
@@ -156,11 +158,12 @@ TEST_F(AppenderTest, WaitsForServersThatDoNotShowItsObjectYet) {
   bucket_.advance_sequence(5);  // Others wrote: only the log's end proves the place of the next one.
   bucket_.hide_newest_from_listings(1);
   const auto bytes = model_.commit(clock_.wall_time());
-  EXPECT_EQ(appender->append(context_, bytes, model_.checksum()).error().code(), ErrorCode::unavailable);
+  EXPECT_EQ(appender->append(context_, {.payload = bytes, .checksum = model_.checksum()}).error().code(),
+            ErrorCode::unavailable);
   EXPECT_EQ(appender->end(), Txid(2)) << "stored, and not acknowledged to anybody";
   EXPECT_TRUE(appender->has_unresolved());
   bucket_.hide_newest_from_listings(0);
-  const auto again = appender->append(context_, bytes, model_.checksum());
+  const auto again = appender->append(context_, {.payload = bytes, .checksum = model_.checksum()});
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(appender->end(), Txid(3));
   append_many(*appender, 1);
@@ -175,8 +178,9 @@ TEST_F(AppenderTest, RecognisesItsOwnObjectAlsoWhenItsBytesAreInAFile) {
   ASSERT_TRUE(spooled) << spooled.error().message();
   ASSERT_FALSE(spooled->in_memory());
   bucket_.lose_acknowledgements(1);
-  EXPECT_EQ(appender->append(context_, *spooled, model_.checksum()).error().code(), ErrorCode::unavailable);
-  const auto again = appender->append(context_, *spooled, model_.checksum());
+  EXPECT_EQ(appender->append(context_, {.payload = *spooled, .checksum = model_.checksum()}).error().code(),
+            ErrorCode::unavailable);
+  const auto again = appender->append(context_, {.payload = *spooled, .checksum = model_.checksum()});
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(again->digest, base::sha256(bytes));
   append_many(*appender, 1);
@@ -203,7 +207,7 @@ TEST_F(AppenderTest, IsNotFooledByANameThatIsFreeAgainAfterALongSleep) {
   const auto leader = make_appender(2, "leader");
   leader->start({.txid = Txid(2)});
   for (int count = 0; count < 3; ++count) {
-    ASSERT_TRUE(leader->append(context_, other.commit(clock_.wall_time()), {}));
+    ASSERT_TRUE(leader->append(context_, {.payload = other.commit(clock_.wall_time())}));
   }
   // Compacted and purged: 3 and 4 are free again, the newest stays.
   for (const std::uint64_t txid : {1U, 2U, 3U, 4U}) {

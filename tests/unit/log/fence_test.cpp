@@ -18,12 +18,15 @@ class FenceTest : public test::LogTest {
               applied_.push_back(txid);
               return {};
             },
-            .make_file = [this](const Context&, Txid txid) -> Result<FenceFile> {
-              if (txid == Txid(1)) return FenceFile{model_.commit(clock_.wall_time()), model_.checksum()};
+            .make_file = [this](const Context&, Txid txid) -> Result<NewFile> {
+              if (txid == Txid(1))
+                return NewFile{.payload = model_.commit(clock_.wall_time()), .checksum = model_.checksum()};
               auto bytes = make_fence_file(txid, model_.page_count(), model_.page(1), clock_.wall_time(),
                                            ltx::PageEncoding::block);
               if (!bytes) return std::unexpected(bytes.error());
-              return FenceFile{std::move(*bytes), model_.checksum()};
+              return NewFile{.payload = std::move(*bytes),
+                             .pre_apply = model_.checksum(),
+                             .checksum = model_.checksum()};
             }};
   }
 

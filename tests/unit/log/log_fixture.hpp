@@ -39,8 +39,10 @@ class LogTest : public ::testing::Test {
   /// Commits one transaction of the model and appends it.
   Result<Object> append_next(Appender& appender) {
     clock_.advance(std::chrono::milliseconds(500));
+    const bool first = model_.txid().is_zero();
+    const auto before = first ? std::nullopt : std::optional(model_.checksum());
     const auto bytes = model_.commit(clock_.wall_time());
-    return appender.append(context_, bytes, model_.checksum());
+    return appender.append(context_, {.payload = bytes, .pre_apply = before, .checksum = model_.checksum()});
   }
 
   void append_many(Appender& appender, int count) {

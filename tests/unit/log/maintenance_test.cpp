@@ -65,6 +65,22 @@ TEST_F(MaintenanceTest, SpoolsLargeInputsToDiskAndLeavesNothingThere) {
   EXPECT_EQ(spooling.compact(context_, job)->sequence, object->sequence);
 }
 
+TEST_F(MaintenanceTest, SaysOfAMergeOnWhichStateItWasMade) {
+  append_many(*leader_, 10);
+  Maintenance maintenance(bucket_, author(2));
+  const auto view = read_log(context_, bucket_);
+  ASSERT_TRUE(view);
+  CompactionJob job{.level = 1};
+  for (std::uint64_t txid = 4; txid <= 10; ++txid) {
+    job.inputs.push_back(*view->find(ObjectName::raw(Txid(txid))));
+  }
+  const auto object = maintenance.compact(context_, job);
+  ASSERT_TRUE(object) << object.error().message();
+  const Object* const before = view->find(ObjectName::raw(Txid(3)));
+  EXPECT_EQ(object->pre_apply, before->checksum);
+  EXPECT_EQ(object->pre_apply_epoch, before->author->epoch);
+}
+
 TEST_F(MaintenanceTest, PublishesNothingFromADamagedInput) {
   append_many(*leader_, 3);
   bucket_.damage(ObjectName::raw(Txid(2)), 150);
@@ -107,7 +123,7 @@ TEST_F(MaintenanceTest, StopsWhenANewerEpochShows) {
   auto copy = model_;
   const auto newer = make_appender(3, "newer");
   newer->start({.txid = Txid(1)});
-  const auto fence = newer->append(context_, copy.commit(clock_.wall_time()), {});
+  const auto fence = newer->append(context_, {.payload = copy.commit(clock_.wall_time())});
   ASSERT_TRUE(watcher_.wait_for(context_, fence->sequence));
   EXPECT_EQ(maintain().error().code(), ErrorCode::deposed);
 }

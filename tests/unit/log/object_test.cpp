@@ -8,7 +8,8 @@ namespace litecluster::log {
 namespace {
 
 TEST(ObjectHeaders, CarryAuthorChecksumAndTime) {
-  const auto headers = make_headers(test::at_second(5), test::author(7, "a"), Checksum(0xABC));
+  const auto headers = make_headers(
+      {.created_at = test::at_second(5), .author = test::author(7, "a"), .checksum = Checksum(0xABC)});
   EXPECT_EQ(headers.at("Litestream-Timestamp"), "2023-11-20T00:00:05Z");
   EXPECT_EQ(headers.at("Litecluster-Epoch"), "7");
   EXPECT_EQ(headers.at("Litecluster-Node"), "a");
@@ -22,7 +23,10 @@ TEST(ObjectHeaders, CarryAuthorChecksumAndTime) {
 
 TEST(ObjectHeaders, SayWhichFileARawObjectIs) {
   Object object;
-  read_headers(make_headers(test::at_second(5), test::author(7, "a"), Checksum(0xABC), Checksum(0xDEF)),
+  read_headers(make_headers({.created_at = test::at_second(5),
+                             .author = test::author(7, "a"),
+                             .checksum = Checksum(0xABC),
+                             .file_checksum = Checksum(0xDEF)}),
                test::at_second(99), object);
   EXPECT_EQ(object.file_checksum, Checksum(0xDEF));
   for (const Headers& proves_nothing : {Headers{}, Headers{{"Litecluster-File-Checksum", "1"}}}) {
@@ -32,11 +36,31 @@ TEST(ObjectHeaders, SayWhichFileARawObjectIs) {
   }
 }
 
+TEST(ObjectHeaders, SayOnWhichStateAnObjectWasMade) {
+  const NewObject made{.created_at = test::at_second(5),
+                       .checksum = Checksum(0xABC),
+                       .pre_apply = Checksum(0xDEF),
+                       .pre_apply_epoch = Epoch(7)};
+  EXPECT_EQ(make_headers(made).at("Litecluster-Pre-Apply-Checksum"), "8000000000000def");
+  Object object;
+  read_headers(make_headers(made), test::at_second(99), object);
+  EXPECT_EQ(object.pre_apply, Checksum(0xDEF));
+  EXPECT_EQ(object.pre_apply_epoch, Epoch(7));
+  read_headers({}, test::at_second(99), object);
+  EXPECT_FALSE(object.pre_apply);
+  EXPECT_EQ(object.pre_apply_epoch, Epoch(0));
+  EXPECT_EQ(object.defect, "");
+  for (const char* name : {"Litecluster-Pre-Apply-Checksum", "Litecluster-Pre-Apply-Epoch"}) {
+    read_headers({{name, "x"}}, test::at_second(99), object);
+    EXPECT_NE(object.defect, "") << "taking it for absent would take the check away";
+  }
+}
+
 TEST(ObjectHeaders, OfLitestreamAloneGiveNoAuthor) {
   Object object;
   object.author = test::author(1);
   object.checksum = Checksum(1);
-  read_headers(make_headers(test::at_second(5), std::nullopt, std::nullopt), test::at_second(99), object);
+  read_headers(make_headers({.created_at = test::at_second(5)}), test::at_second(99), object);
   EXPECT_EQ(object.created_at, test::at_second(5));
   EXPECT_FALSE(object.author);
   EXPECT_FALSE(object.checksum);

@@ -45,13 +45,95 @@ TEST_F(FollowPlan, IsNotUpToDateWithAnotherStateOfTheSameTxid) {
   object.checksum = Checksum(30);
   object.sequence = Revision(++sequence);
   ASSERT_TRUE(view.put(object));
-  EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true, Checksum(30))));
-  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, Checksum(31))));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)})));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
   EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true)))
       << "a position that is a guess is settled otherwise";
   put_raw(4, 5);
-  EXPECT_TRUE(std::holds_alternative<ApplyObjects>(plan_follow(view, Txid(3), true, Checksum(30))));
-  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, Checksum(31))));
+  EXPECT_TRUE(
+      std::holds_alternative<ApplyObjects>(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)})));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
+}
+
+TEST_F(FollowPlan, KnowsAnotherStateOfTheSameChecksumByItsEpoch) {
+  put_raw(1, 2);
+  log::Object later;
+  later.name = log::ObjectName::raw(Txid(3));
+  later.size = 1000;
+  later.author = log::Author{.epoch = Epoch(3), .node = "n3", .incarnation = "i"};
+  later.checksum = Checksum(30);
+  later.sequence = Revision(++sequence);
+  ASSERT_TRUE(view.put(later));
+  const auto work_at = [&](std::uint64_t epoch) {
+    return plan_follow(view, Txid(3), true, AppliedState{Checksum(30), Epoch(epoch)});
+  };
+  EXPECT_TRUE(std::holds_alternative<Stuck>(work_at(2)));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_at(3)));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_at(4))) << "a later leader merged what the replica has";
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_at(0))) << "not known";
+}
+
+// Servers lost TXID 3, somebody else's took its place, and the first one's author went on.
+class FollowPlanBesideAnotherHistory : public FollowPlan {
+ protected:
+  void SetUp() override {
+    put_raw(1, 3);
+    put_made_on(4, Checksum(30), Epoch(1));
+    put_made_on(5, Checksum(40), Epoch(1));
+  }
+  void put_made_on(std::uint64_t txid, Checksum state, Epoch epoch) {
+    log::Object object;
+    object.name = log::ObjectName::raw(Txid(txid));
+    object.size = 1000;
+    object.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
+    object.checksum = Checksum(txid * 10);
+    object.pre_apply = state;
+    object.pre_apply_epoch = epoch;
+    object.sequence = Revision(++sequence);
+    ASSERT_TRUE(view.put(object));
+  }
+  static bool applies(const FollowWork& work, std::size_t count) {
+    const auto* apply = std::get_if<ApplyObjects>(&work);
+    return apply != nullptr && apply->objects.size() == count;
+  }
+};
+
+TEST_F(FollowPlanBesideAnotherHistory, AppliesWhatWasMadeOnItsStateAndNothingElse) {
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30), Epoch(1)}), 2));
+  const auto work = plan_follow(view, Txid(3), true, AppliedState{Checksum(31), Epoch(1)});
+  const auto* stuck = std::get_if<Stuck>(&work);
+  ASSERT_NE(stuck, nullptr);
+  EXPECT_EQ(stuck->reason.code(), ErrorCode::failed_precondition);
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true), 2))
+      << "a position that is a guess is settled otherwise";
+}
+
+TEST_F(FollowPlanBesideAnotherHistory, KnowsAnotherStateOfTheSameChecksumByItsEpoch) {
+  put_made_on(6, Checksum(50), Epoch(3));
+  EXPECT_TRUE(
+      std::holds_alternative<Stuck>(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Epoch(2)})));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Epoch(3)}), 1));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(5), true, AppliedState{Checksum(50)}), 1)) << "not known";
+}
+
+TEST_F(FollowPlanBesideAnotherHistory, GoesAsFarAsOneObjectIsMadeOnTheOther) {
+  put_made_on(6, Checksum(51), Epoch(1));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30), Epoch(1)}), 2));
+  EXPECT_TRUE(
+      std::holds_alternative<Stuck>(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Epoch(1)})));
+}
+
+TEST_F(FollowPlanBesideAnotherHistory, LooksAtCompactionsAsWell) {
+  for (std::uint64_t txid = 4; txid <= 5; ++txid) view.forget(log::ObjectName::raw(Txid(txid)));
+  log::Object object;
+  object.name = {1, Txid(4), Txid(5)};
+  object.size = 1000;
+  object.checksum = Checksum(50);
+  object.pre_apply = Checksum(30);
+  object.sequence = Revision(++sequence);
+  ASSERT_TRUE(view.put(object));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)}), 1));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
 }
 
 TEST_F(FollowPlan, BridgesAHoleInTheRawLogByACompactedObject) {
