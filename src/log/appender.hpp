@@ -3,9 +3,8 @@
 // Compare-and-swap. The name of TXID n can be created once; the server arbitrates. Taken by somebody else
 // means that we are deposed, unless it is
 //   * our own earlier attempt whose acknowledgement was lost: same bytes (digest), same author; or
-//   * a stale object (epoch rule, log_view.hpp): an older epoch behind our own fence. Readers ignore it; it
-//   is
-//     removed, and the name is used.
+//   * a stale object (epoch rule, log_view.hpp): an older epoch behind our own last object, which still
+//     stands. Readers ignore it; it is removed, and the name is used.
 //
 // Unknown outcomes. When a put ends in a timeout, its bytes may be stored, or be stored later. Therefore they
 // are the bytes of that TXID from then on: until it is known that they are stored, append() accepts nothing
@@ -94,6 +93,7 @@ class Appender {
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
   [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
   [[nodiscard]] bool is_behind_fence(const Object& object) const;
+  [[nodiscard]] Status check_last(const Context& context);
   [[nodiscard]] Result<Outcome> settle(const Context& context, Object object);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);

@@ -127,6 +127,30 @@ TEST_F(AppenderTest, ReplacesAStaleObjectBehindItsOwnFence) {
   EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(2)))->author, author(2));
 }
 
+// Servers lost the fence of epoch 3, and the record of it, so that somebody led in epoch 2 afterwards.
+TEST_F(AppenderTest, RemovesNobodysObjectOnceItsOwnFenceIsLost) {
+  const auto first = make_appender(1, "first");
+  first->start({});
+  append_many(*first, 1);
+  auto copy = model_;
+  const auto leader = make_appender(3, "leader");
+  leader->start({.txid = Txid(1)});
+  append_many(*leader, 1);
+  bucket_.lose_end(1);
+  const auto other = make_appender(2, "other");
+  other->start({.txid = Txid(1)});
+  for (int count = 0; count < 2; ++count) {
+    ASSERT_TRUE(other->append(context_, {.payload = copy.commit(clock_.wall_time())}));
+  }
+  const auto refused = append_next(*leader);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::gap);
+  EXPECT_NE(refused.error().message().find("node other in epoch 2"), std::string::npos)
+      << refused.error().message();
+  EXPECT_EQ(append_next(*leader).error().code(), ErrorCode::gap) << "for good";
+  EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(3)))->author, author(2, "other"));
+}
+
 TEST_F(AppenderTest, KeepsTheBytesWhileTheBucketIsFull) {
   const auto appender = make_appender(1);
   appender->start({});
