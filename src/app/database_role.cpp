@@ -193,8 +193,8 @@ Status DatabaseRole::primary_to_replica(const FormerPrimary& primary) {
   replica_options.path = replica_path;
   auto replica = db::Replica::open(std::move(replica_options));
   if (!replica) return std::unexpected(replica.error());
-  const auto adopted =
-      replica->adopt({primary.position.txid, primary.position.checksum, primary.epoch}, primary.doubtful_to);
+  const auto adopted = replica->adopt(
+      {primary.position.txid, primary.position.checksum, primary.epoch, primary.file}, primary.doubtful_to);
   if (auto closed = replica->close(); !closed) return closed;
   if (adopted) return {};
   // Somebody changed the file behind SQLite's back. Nobody can say what it is worth, so it is kept.
@@ -299,7 +299,10 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
         replication::fence_with_replica(context, bucket_, *appender_, *feeder_, std::move(view));
     if (!fenced) return std::unexpected(fenced.error());
     watcher_->add(*fenced);
-    fence_ = db::LogEnd{.txid = fenced->name.max, .checksum = fenced->checksum, .epoch = epoch};
+    fence_ = db::LogEnd{.txid = fenced->name.max,
+                        .checksum = fenced->checksum,
+                        .file_checksum = fenced->file_checksum,
+                        .epoch = epoch};
     return {};
   }
   const db::AttachReport& attached = database_->attach_report();

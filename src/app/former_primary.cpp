@@ -75,6 +75,7 @@ Result<Found> look_at(db::Database& database) {
 struct ProvenState {
   Txid txid;
   Epoch epoch;
+  std::optional<Checksum> file{};
   Txid doubtful_to{};
 };
 
@@ -88,7 +89,7 @@ Result<std::optional<ProvenState>> proven_state(const Context& context, const Fo
     const auto replica = db::handed_over_position(question.replica_position, question.database.path);
     if (!replica) return std::unexpected(replica.error());
     if (*replica && (*replica)->checksum == found.content.checksum) {
-      return Proven({.txid = (*replica)->txid, .epoch = (*replica)->epoch});
+      return Proven({.txid = (*replica)->txid, .epoch = (*replica)->epoch, .file = (*replica)->file});
     }
   }
   // Commits that certainly came after a state of the log, and are in no object of ours, are commits that the
@@ -124,6 +125,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
     return FormerPrimary{.worth = PrimaryWorth::prefix,
                          .position = found->content,
                          .epoch = *base ? (*base)->epoch : found->report.stored_epoch,
+                         .file = *base ? (*base)->file_checksum : std::nullopt,
                          .difference = std::nullopt};
   }
   const auto state = proven_state(context, question, *found);
@@ -134,6 +136,7 @@ Result<FormerPrimary> judge_former_primary(const Context& context, const FormerP
     return FormerPrimary{.worth = PrimaryWorth::prefix,
                          .position = {(*state)->txid, found->content.checksum},
                          .epoch = (*state)->epoch,
+                         .file = (*state)->file,
                          .doubtful_to = (*state)->doubtful_to,
                          .difference = std::nullopt};
   }

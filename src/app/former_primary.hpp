@@ -41,6 +41,8 @@ struct FormerPrimary {
   /// prefix: which state it is. ahead: the log's end.
   Position position;
   Epoch epoch;
+  /// prefix: the file that led there, where it is known (db::ReplicaPosition).
+  std::optional<Checksum> file{};
   /// prefix: it may be another state up to this one, which leads to a state of the log all the same or to
   /// wrong checksums (db::Replica::position_is_doubtful()). 0: no doubt.
   Txid doubtful_to{};

@@ -42,6 +42,14 @@ void Database::Implementation::take_position(const PageView& view) {
   commits_since_ = 0;
 }
 
+// The content is the state at the log's end, which is the file of that very object.
+Status Database::Implementation::start_at_end(const CapturePoint& point, std::vector<std::uint64_t> table,
+                                              const LogEnd& end) {
+  auto reset = state_->reset(point, std::move(table), true);
+  if (!reset || !end.file_checksum) return reset;
+  return state_->note_file(point.txid, *end.file_checksum);
+}
+
 Status Database::Implementation::begin(const FileStatus& file, const std::optional<LogEnd>& log_end,
                                        const Context& context) {
   const auto pinned = connections_.pins[active_pin_].pin();
@@ -67,7 +75,7 @@ Status Database::Implementation::begin(const FileStatus& file, const std::option
     Handover& handover = *options_.handover;
     const CapturePoint point =
         point_of(**view, handover.position.txid, handover.position.checksum, log_end->epoch);
-    if (auto reset = state_->reset(point, std::move(handover.page_checksums), true); !reset) return reset;
+    if (auto known = start_at_end(point, std::move(handover.page_checksums), *log_end); !known) return known;
     publish_position();
     return {};
   }
@@ -235,7 +243,7 @@ Status Database::Implementation::compare(const std::optional<LogEnd>& log_end, b
   const bool provable = known_at_end_ || view->page_count() == 1;
   if (provable && end.checksum && *end.checksum == checksum && !end.txid.is_zero()) {
     report_.outcome = AttachOutcome::verified;
-    return state_->reset(point_of(*view, end.txid, checksum, end.epoch), std::move(table), true);
+    return start_at_end(point_of(*view, end.txid, checksum, end.epoch), std::move(table), end);
   }
   report_.outcome = AttachOutcome::complete;
   return prepare_everything(end.txid.next(), view, std::move(table));

@@ -86,6 +86,8 @@ class Database::Implementation {
   [[nodiscard]] bool was_at_end(const PageView& view, const std::optional<LogEnd>& log_end) const;
   [[nodiscard]] bool is_known_page_by_page(const PageView& view) const;
   [[nodiscard]] Result<bool> find_stored_state(const std::optional<LogEnd>& log_end);
+  [[nodiscard]] Status start_at_end(const CapturePoint& point, std::vector<std::uint64_t> table,
+                                    const LogEnd& end);
   [[nodiscard]] bool is_same_file(const CapturePoint& point) const;
   [[nodiscard]] Result<bool> continue_from(const PinnedState& pinned, const PageView& view);
   [[nodiscard]] Status compare(const std::optional<LogEnd>& log_end, bool stored,

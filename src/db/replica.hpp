@@ -46,6 +46,8 @@ struct ReplicaPosition {
   Txid txid;
   Checksum checksum;
   Epoch epoch;
+  /// File checksum of the LTX file of this TXID alone, when it was one that led here and said so.
+  std::optional<Checksum> file{};
 
   friend constexpr bool operator==(const ReplicaPosition&, const ReplicaPosition&) = default;
 };
@@ -91,6 +93,8 @@ struct ReplicaChange {
   Txid txid_last;
   /// nullopt: written by something that knows no epochs (Litestream); the epoch stays as it is.
   std::optional<Epoch> epoch;
+  /// Goes into the position.
+  std::optional<Checksum> file{};
   std::uint32_t page_size = 0;
   /// Pages of the database afterwards.
   std::uint32_t page_count = 0;
@@ -104,6 +108,7 @@ struct ReplicaChange {
 struct ReplicaSeed {
   Txid txid;
   Epoch epoch;
+  std::optional<Checksum> file{};
   std::uint32_t page_size = 0;
   std::uint32_t page_count = 0;
   std::optional<Checksum> checksum;

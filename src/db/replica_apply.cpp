@@ -118,7 +118,7 @@ Status Replica::Implementation::apply(const ReplicaChange& change) {
   if (auto fits = check_order(change); !fits) return fits;
   if (state_ == ReplicaState::empty) return seed_from_change(change);
   if (auto fits = check_pages(change); !fits) return fits;
-  const ReplicaPosition next{change.txid_last, {}, change.epoch.value_or(position_.epoch)};
+  const ReplicaPosition next{change.txid_last, {}, change.epoch.value_or(position_.epoch), change.file};
   if (auto written = write_change(change, next); !written) return written;
   ++statistics_.applies;
   statistics_.pages += change.pages.size();
@@ -162,7 +162,7 @@ Status Replica::Implementation::write_change(const ReplicaChange& change, const 
   for (const ReplicaPage& page : change.pages) {
     if (auto appended = transaction->append(page.number, page.bytes); !appended) return appended;
   }
-  if (auto committed = commit(*transaction, {next.txid, *checksum, next.epoch}, change.page_count);
+  if (auto committed = commit(*transaction, {next.txid, *checksum, next.epoch, next.file}, change.page_count);
       !committed) {
     return committed;
   }

@@ -31,6 +31,16 @@ void append_state(base::Bytes& bytes, const RecordedState& state) {
   base::append_big_endian(bytes, state.wal.checksum.second);
 }
 
+void append_file(base::Bytes& bytes, const std::optional<Checksum>& file) {
+  base::append_big_endian(bytes, file ? file->value() : 0);
+}
+
+// A checksum in LTX is never 0.
+std::optional<Checksum> read_file(base::ByteReader& reader) {
+  const auto value = reader.read_big_endian<std::uint64_t>().value_or(0);
+  return value == 0 ? std::nullopt : std::optional(Checksum(value));
+}
+
 // The CRC was good and the slot is long enough: every field is there.
 RecordedState read_state(base::ByteReader& reader) {
   RecordedState state;
@@ -63,6 +73,8 @@ ReplicaSlot encode_replica_record(const ReplicaRecord& record) {
   base::append_big_endian(bytes, stamp.size);
   base::append_big_endian(bytes, static_cast<std::uint64_t>(stamp.modified_nanoseconds));
   base::append_big_endian(bytes, record.doubtful_to.value());
+  append_file(bytes, record.base.position.file);
+  append_file(bytes, record.next ? record.next->position.file : std::nullopt);
   bytes.resize(replica_slot_size - sizeof(std::uint64_t));
   base::append_big_endian(bytes, ltx::crc64(bytes));
   ReplicaSlot slot;
@@ -94,8 +106,11 @@ std::optional<ReplicaRecord> decode_replica_record(base::ByteView bytes) {
   stamp.size = reader.read_big_endian<std::uint64_t>().value_or(0);
   stamp.modified_nanoseconds = static_cast<std::int64_t>(reader.read_big_endian<std::uint64_t>().value_or(0));
   if ((flags & flag_stamp) != 0) record.stamp = stamp;
-  // Zero in records of versions that did not know it.
+  // Zero in records of versions that did not know what follows.
   record.doubtful_to = Txid(reader.read_big_endian<std::uint64_t>().value_or(0));
+  record.base.position.file = read_file(reader);
+  const auto next_file = read_file(reader);
+  if (record.next) record.next->position.file = next_file;
   return reader.failed() ? std::nullopt : std::optional(record);
 }
 

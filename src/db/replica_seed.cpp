@@ -98,7 +98,7 @@ Status Replica::Implementation::seed_into_wal(const ReplicaSeed& seed, ReplicaPa
     if (auto appended = transaction->append(PageNo(1), first); !appended) return appended;
   }
   if (auto forgotten = record_file_.forget(); !forgotten) return forgotten;
-  const ReplicaPosition next{seed.txid, *checksum, seed.epoch};
+  const ReplicaPosition next{seed.txid, *checksum, seed.epoch, seed.file};
   if (transaction->appended() == 0) {
     if (header_.frame_max == 0) transaction->discard_leftovers();
     if (auto written = write_record(next, std::nullopt); !written) return written;
@@ -153,7 +153,7 @@ Status Replica::Implementation::seed_new_file(const ReplicaSeed& seed, ReplicaPa
   }
   ReplicaRecord record;
   record.file = status->identity;
-  record.base.position = {seed.txid, *checksum, seed.epoch};
+  record.base.position = {seed.txid, *checksum, seed.epoch, seed.file};
   record.stamp = status->stamp;
   if (auto forgotten = record_file_.forget(); !forgotten) return forgotten;
   if (auto written = record_file_.write(record); !written) return written;

@@ -35,7 +35,7 @@ Appender::Appender(ObjectBucket& bucket, Author author, ReadEnd read_end)
 void Appender::start(const LogEnd& end) {
   started_ = true;
   end_ = end.txid;
-  end_epoch_ = end.author ? end.author->epoch : Epoch(0);
+  end_file_ = end.file_checksum;
   fenced_ = end.author == author_;
   sequence_ = Revision();
   unresolved_.reset();
@@ -85,7 +85,7 @@ Result<NewObject> Appender::describe(const NewFile& file) const {
                    .author = author_,
                    .checksum = file.checksum,
                    .pre_apply = file.pre_apply,
-                   .pre_apply_epoch = file.pre_apply ? end_epoch_ : Epoch(0),
+                   .previous_file = file.pre_apply ? end_file_ : std::nullopt,
                    .file_checksum = *file_checksum};
 }
 
@@ -192,7 +192,7 @@ Result<Appender::Outcome> Appender::settle(const Context& context, Object object
     }
   }
   end_ = object.name.max;
-  end_epoch_ = author_.epoch;
+  end_file_ = object.file_checksum;
   fenced_ = true;
   sequence_ = object.sequence;
   unresolved_.reset();

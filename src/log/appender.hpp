@@ -104,8 +104,8 @@ class Appender {
   ReadEnd read_end_;
   bool started_ = false;
   Txid end_;
-  /// Of the object there; 0: it has none.
-  Epoch end_epoch_;
+  /// File checksum of the object there, where it has one.
+  std::optional<Checksum> end_file_;
   /// The last object in the log is ours, so the epoch's fence stands.
   bool fenced_ = false;
   /// Sequence of our last object; 0 before the first.

@@ -174,7 +174,7 @@ Result<Object> Maintenance::compact(const Context& context, const CompactionJob&
                           .author = author_,
                           .checksum = last.checksum,
                           .pre_apply = first.pre_apply,
-                          .pre_apply_epoch = first.pre_apply_epoch},
+                          .previous_file = first.previous_file},
                          [&](ltx::Sink& sink) -> Status {
                            const ltx::CompactionOptions options{.encoding = options_.encoding};
                            const auto info = ltx::compact(sources, sink, options, context);

@@ -41,9 +41,7 @@ Headers make_headers(const NewObject& object) {
   };
   add(checksum_header, object.checksum);
   add(pre_apply_header, object.pre_apply);
-  if (object.pre_apply_epoch != Epoch(0)) {
-    headers.emplace(pre_apply_epoch_header, fmt::to_string(object.pre_apply_epoch.value()));
-  }
+  add(previous_file_header, object.previous_file);
   add(file_checksum_header, object.file_checksum);
   return headers;
 }
@@ -54,19 +52,15 @@ void read_headers(const Headers& headers, base::WallTime server_time, Object& ob
     object.created_at = parse_timestamp(*text).value_or(server_time);
   }
   object.defect.clear();
-  const auto read_epoch = [&](std::string_view name) -> std::optional<Epoch> {
-    const auto text = find(headers, name);
-    if (!text) return std::nullopt;
-    const auto epoch = parse_epoch(*text);
-    if (!epoch) object.defect = fmt::format("its epoch '{}' cannot be read", *text);
-    return epoch;
-  };
   object.author.reset();
-  if (const auto epoch = read_epoch(epoch_header)) {
-    object.author = Author{*epoch, std::string(find(headers, node_header).value_or("")),
-                           std::string(find(headers, incarnation_header).value_or(""))};
+  if (const auto text = find(headers, epoch_header)) {
+    if (const auto epoch = parse_epoch(*text)) {
+      object.author = Author{*epoch, std::string(find(headers, node_header).value_or("")),
+                             std::string(find(headers, incarnation_header).value_or(""))};
+    } else {
+      object.defect = fmt::format("its epoch '{}' cannot be read", *text);
+    }
   }
-  object.pre_apply_epoch = read_epoch(pre_apply_epoch_header).value_or(Epoch(0));
   const auto read = [&](std::string_view name, std::optional<Checksum>& checksum) {
     checksum.reset();
     const auto text = find(headers, name);
@@ -76,6 +70,7 @@ void read_headers(const Headers& headers, base::WallTime server_time, Object& ob
   };
   read(checksum_header, object.checksum);
   read(pre_apply_header, object.pre_apply);
+  read(previous_file_header, object.previous_file);
   const auto file_checksum = find(headers, file_checksum_header);
   object.file_checksum = file_checksum ? parse_checksum(*file_checksum) : std::nullopt;
 }

@@ -18,15 +18,15 @@
 
 namespace litecluster::log {
 
-/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits,
-/// the same, decimal, 16 hex digits.
+/// Header names as they stand in the metadata. Values: RFC 3339 time, decimal, text, text, 16 hex digits
+/// each.
 inline constexpr std::string_view timestamp_header = "Litestream-Timestamp";
 inline constexpr std::string_view epoch_header = "Litecluster-Epoch";
 inline constexpr std::string_view node_header = "Litecluster-Node";
 inline constexpr std::string_view incarnation_header = "Litecluster-Incarnation";
 inline constexpr std::string_view checksum_header = "Litecluster-Checksum";
 inline constexpr std::string_view pre_apply_header = "Litecluster-Pre-Apply-Checksum";
-inline constexpr std::string_view pre_apply_epoch_header = "Litecluster-Pre-Apply-Epoch";
+inline constexpr std::string_view previous_file_header = "Litecluster-Previous-File-Checksum";
 inline constexpr std::string_view file_checksum_header = "Litecluster-File-Checksum";
 
 using Headers = std::map<std::string, std::string, std::less<>>;
@@ -59,8 +59,8 @@ struct Object {
   /// out (Litestream reads none that has it). Absent in Litestream's objects,
   /// in those of earlier versions, and when every page is in it.
   std::optional<Checksum> pre_apply;
-  /// Epoch of the raw object that it follows. 0: it has none, or it is not known.
-  Epoch pre_apply_epoch;
+  /// File checksum of the raw object before it, where that has one.
+  std::optional<Checksum> previous_file;
   /// The file checksum in the LTX trailer: which of several attempts at this TXID it is. Raw objects of ours
   /// have it; absent in all others, and when it cannot be read: it proves something, or nothing.
   std::optional<Checksum> file_checksum;
@@ -86,7 +86,7 @@ struct NewObject {
   std::optional<Author> author{};
   std::optional<Checksum> checksum{};
   std::optional<Checksum> pre_apply{};
-  Epoch pre_apply_epoch{};
+  std::optional<Checksum> previous_file{};
   std::optional<Checksum> file_checksum{};
 };
 

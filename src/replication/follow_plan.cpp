@@ -16,10 +16,15 @@ Error another_state(Txid applied) {
       "from an earlier one, or the replica follows another log");
 }
 
+// As far as both are known.
+bool agree(const std::optional<Checksum>& left, const std::optional<Checksum>& right) {
+  return !left || !right || *left == *right;
+}
+
 // Whether one raw object was made on what another one leads to, as far as they say.
 bool follows(const log::Object& object, const log::Object& before) {
   if (!before.checksum) return true;
-  const AppliedState state{*before.checksum, before.author ? before.author->epoch : Epoch(0)};
+  const AppliedState state{*before.checksum, before.file_checksum};
   return check_made_on(object, before.name.max, state).has_value();
 }
 
@@ -53,22 +58,18 @@ Status check_start(const std::vector<log::Object>& objects, Txid applied,
 }  // namespace
 
 Status check_made_on(const log::Object& object, Txid applied, const AppliedState& state) {
-  if (object.name.min != applied.next() || !object.pre_apply) return {};
-  const bool newer = state.epoch != Epoch(0) && object.pre_apply_epoch > state.epoch;
-  if (*object.pre_apply == state.checksum && !newer) return {};
+  if (object.name.min != applied.next()) return {};
+  if (agree(object.pre_apply, state.checksum) && agree(object.previous_file, state.file)) return {};
   return std::unexpected(another_state(applied));
 }
 
 Status check_same_state(const log::LogView& view, Txid applied, const AppliedState& state) {
-  std::optional<Checksum> checksum;
-  Epoch epoch;
-  if (const log::Object* raw = view.find(log::ObjectName::raw(applied))) {
-    checksum = raw->checksum;
-    if (raw->author) epoch = raw->author->epoch;
+  const log::LogEnd end = view.end();
+  bool same = end.txid != applied || agree(end.checksum, state.checksum);
+  if (const log::Object* const raw = view.find(log::ObjectName::raw(applied))) {
+    same = same && agree(raw->checksum, state.checksum) && agree(raw->file_checksum, state.file);
   }
-  if (view.end().txid == applied) checksum = view.end().checksum;
-  const bool newer = state.epoch != Epoch(0) && epoch > state.epoch;
-  if ((!checksum || *checksum == state.checksum) && !newer) return {};
+  if (same) return {};
   return std::unexpected(another_state(applied));
 }
 

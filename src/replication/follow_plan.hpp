@@ -34,12 +34,12 @@ struct Stuck {
 
 using FollowWork = std::variant<UpToDate, ApplyObjects, Reseed, Stuck>;
 
-/// What the replica holds at its position. Two states can have the same checksum (ltx/checksum.hpp), and one
-/// author gives each TXID to one state, so the epoch is looked at as well.
+/// What the replica holds at its position.
 struct AppliedState {
   Checksum checksum;
-  /// Not below that of the raw object of this TXID; 0: unknown.
-  Epoch epoch{};
+  /// File checksum of the raw object that led there, when it was one: two states can have the same checksum
+  /// (ltx/checksum.hpp).
+  std::optional<Checksum> file{};
 };
 
 /// Raw objects are taken one by one, without a plan, while no more than this many are missing; and no more at

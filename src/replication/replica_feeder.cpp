@@ -53,7 +53,7 @@ Status check_identity(const log::Object& object, const ltx::FileInfo& info) {
 }
 
 AppliedState state_of(const db::Replica& replica) {
-  return {replica.position().checksum, replica.position().epoch};
+  return {replica.position().checksum, replica.position().file};
 }
 
 }  // namespace
@@ -195,6 +195,7 @@ Status ReplicaFeeder::apply(const log::Object& object, base::ByteView bytes) {
       replica_.apply({.txid_first = header.min_txid,
                       .txid_last = header.max_txid,
                       .epoch = object.author ? std::optional(object.author->epoch) : std::nullopt,
+                      .file = object.name.level == log::raw_level ? object.file_checksum : std::nullopt,
                       .page_size = header.page_size,
                       .page_count = header.commit,
                       .pages = pages,
@@ -266,11 +267,13 @@ Status ReplicaFeeder::seed(const Context& context, const std::optional<Txid>& ta
     if (*count == page.size()) return {};
     return failure(ErrorCode::io, "read", file.path().string(), "the file ends early");
   };
-  // The epoch is that of the last object; what follows will not be below it.
+  // Epoch and file are those of the last object; what follows will not be below the one, and say the other.
   const auto info = bucket_.info(context, log::ObjectName::raw(report->txid));
   const Epoch epoch = info && info->author ? info->author->epoch : Epoch(0);
+  const bool same = info && info->checksum && info->checksum == report->checksum;
   const auto seeded = replica_.seed({.txid = report->txid,
                                      .epoch = epoch,
+                                     .file = same ? info->file_checksum : std::nullopt,
                                      .page_size = report->page_size,
                                      .page_count = report->page_count,
                                      .checksum = report->checksum},

@@ -263,7 +263,7 @@ class FakeObjectBucket : public log::ObjectBucket {
     stored.author = object.author;
     stored.checksum = object.checksum;
     stored.pre_apply = object.pre_apply;
-    stored.pre_apply_epoch = object.pre_apply_epoch;
+    stored.previous_file = object.previous_file;
     stored.file_checksum = object.file_checksum;
     stored.digest = base::sha256(bytes);
     stored.chunks = (bytes.size() + chunk_size - 1) / chunk_size;

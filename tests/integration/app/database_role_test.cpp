@@ -476,6 +476,29 @@ TEST_F(SameChecksum, DoesNotTakeTheFenceOfAnotherForWhatItCapturedItself) {
 }
 
 // Between the move of a promotion and its attaching, a program writes into the database.
+// Servers lost the fence right after it was acknowledged, and somebody who did not know of it took its place.
+TEST_F(SameChecksum, DoesNotTakeAnotherObjectForItsFenceThatServersLost) {
+  second_.start();
+  ASSERT_TRUE(follows_to_the_end(second_));
+  first_.crash();
+  second_.lead(2);
+  second_.crash();
+  const log::LogEnd fence = log::read_log(patience(), bucket_)->end();
+  ASSERT_TRUE(fence.author && fence.author->node == "b");
+  bucket_.lose_end(1);
+  ASSERT_TRUE(bucket_.put(patience(),
+                          {.name = log::ObjectName::raw(fence.txid),
+                           .author = log::Author{.epoch = Epoch(1), .node = "a", .incarnation = "a.1"},
+                           .checksum = fence.checksum,
+                           .file_checksum = Checksum(7)},
+                          base::as_bytes("two changes that cancel each other out in the checksum")));
+  second_.start();
+  EXPECT_TRUE(test::eventually([&] {
+    const auto problem = second_.role().problem();
+    return second_.put_aside() == 1 || (problem && problem->code() == ErrorCode::failed_precondition);
+  }));
+}
+
 TEST_F(SameChecksum, DoesNotTakeADatabaseForTheReplicaThatItWasBeforeSomebodyWrote) {
   second_.start();
   ASSERT_TRUE(follows_to_the_end(second_));

@@ -144,7 +144,7 @@ TEST_F(HostileObjects, WithWrongMetadataAreRefused) {
       {"another state of the same checksum that it was made on",
        [](Object& object) {
          object.metadata["headers"]["Litecluster-Pre-Apply-Checksum"] = {to_string(object.before.checksum)};
-         object.metadata["headers"]["Litecluster-Pre-Apply-Epoch"] = {"6"};
+         object.metadata["headers"]["Litecluster-Previous-File-Checksum"] = {to_string(Checksum(9))};
        }},
       {"a checksum that is none of what it was made on",
        [](Object& object) { object.metadata["headers"]["Litecluster-Pre-Apply-Checksum"] = {"right"}; }},

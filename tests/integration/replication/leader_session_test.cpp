@@ -142,7 +142,8 @@ TEST_F(LeaderTest, SaysOfEachObjectOnWhichStateItWasMade) {
   for (const auto& [name, object] : view->level(log::raw_level)) {
     epochs.insert(object.author->epoch);
     EXPECT_EQ(object.pre_apply, before == nullptr ? std::nullopt : before->checksum) << to_string(name);
-    EXPECT_EQ(object.pre_apply_epoch, before == nullptr ? Epoch(0) : before->author->epoch);
+    EXPECT_TRUE(object.file_checksum);
+    EXPECT_EQ(object.previous_file, before == nullptr ? std::nullopt : before->file_checksum);
     before = &object;
   }
   EXPECT_GE(view->level(log::raw_level).size(), 5U);

@@ -15,6 +15,7 @@
 
 #include "base/sha256.hpp"
 #include "log/nats_object_bucket.hpp"
+#include "log/payload.hpp"
 #include "nats/object_metadata.hpp"
 #include "nats/object_store.hpp"
 #include "raw_ltx.hpp"
@@ -70,7 +71,10 @@ class StandbyTest : public litecluster::test::NatsTest {
             .checksum = change.checksum};
   }
   log::Object publish(const SourceChange& change, std::uint64_t epoch = 1) {
-    auto stored = bucket_->put(soon(), described(change, epoch), base::ByteView(RawFile(change).build()));
+    const base::Bytes bytes = RawFile(change).build();
+    log::NewObject object = described(change, epoch);
+    object.file_checksum = log::Payload(bytes).file_checksum().value_or(Checksum());
+    auto stored = bucket_->put(soon(), object, base::ByteView(bytes));
     litecluster::test::require(stored.has_value(), stored ? "" : stored.error().message());
     return *stored;
   }

@@ -88,14 +88,11 @@ void Agent::primary_to_replica(const FormerPrimary& judged) {
   // The same content by way of commits that undid each other.
   const auto state = simulation().judge.state_at(judged.position.txid.value(), content);
   if (state) {
-    for (StateId undone = content.state; undone != 0 && !simulation().states.leads_to(undone, *state);
-         undone = simulation().states.parent(undone)) {
-      simulation().judge.excused(undone);
-    }
+    simulation().judge.excused(content.state, *state);
     content.state = *state;
   }
   disk().replica = Replica();
-  disk().replica.become(content, judged.position.txid, judged.epoch, judged.doubtful_to);
+  disk().replica.become(content, judged.position.txid, judged.epoch, judged.file, judged.doubtful_to);
   disk().replica.sync();
   disk().primary.reset();
   simulation().judge.standby_at(disk().replica, Txid());
@@ -198,7 +195,7 @@ Status Agent::fence_with_replica(const Context& context, std::optional<log::LogV
     }
   }
   watch_.add(*fenced);
-  fence_ = {fenced->name.max, fenced->checksum, fenced->author->epoch};
+  fence_ = end_of(*fenced);
   return {};
 }
 
@@ -250,8 +247,8 @@ Status Agent::install_primary() {
   if (disk().primary) put_aside();
   disk_work();
   disk().primary.emplace(disk().replica.content());
-  disk().primary->record_hand_over(
-      {disk().replica.txid(), disk().replica.content().checksum, disk().replica.epoch()});
+  disk().primary->record_hand_over({disk().replica.txid(), disk().replica.content().checksum,
+                                    disk().replica.epoch(), disk().replica.file()});
   disk().replica = Replica();
   disk_work();
   return {};

@@ -177,6 +177,7 @@ Status Primary::attach(const std::optional<End>& end, bool handed_over) {
   if (handed_over && end && end->checksum == content_.checksum) {
     attachment_ = Attachment::verified;
     reset(end->txid, true);
+    points_.back().file = end->file_checksum;
     acknowledged_epoch_ = end->epoch;
     log_end_ = end->txid;
     return {};
@@ -271,6 +272,12 @@ void Primary::power_failure(Scheduler& chance, const StateTree& states) {
   }
 }
 
+void Primary::tear() {
+  points_.clear();
+  acknowledged_.reset();
+  acknowledged_epoch_ = Epoch();
+}
+
 Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView& view,
                                            const std::string& node, const Replay& replay) {
   const auto base = choose_base(primary, view, node);
@@ -287,12 +294,16 @@ Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView&
     for (const LogFile::Page& page : captured->file.pages) pages.push_back(page.number);
   }
   if (!differs && !reached.is_zero()) {
-    return FormerPrimary{Worth::prefix, content, base ? base->epoch : primary.stored_epoch()};
+    return FormerPrimary{Worth::prefix, content, base ? base->epoch : primary.stored_epoch(),
+                         base ? base->file_checksum : std::nullopt};
   }
   if (primary.attachment() == Attachment::complete) {
     const auto handed_over = primary.handed_over_in_this_boot();
     if (handed_over && handed_over->checksum == content.checksum) {
-      return FormerPrimary{Worth::prefix, {handed_over->txid, content.checksum}, handed_over->epoch};
+      return FormerPrimary{Worth::prefix,
+                           {handed_over->txid, content.checksum},
+                           handed_over->epoch,
+                           handed_over->file_checksum};
     }
   } else if (!is_newer) {
     const log::Object* const state = view.find_state(content.checksum);
@@ -301,7 +312,7 @@ Result<FormerPrimary> judge_former_primary(Primary& primary, const log::LogView&
       if (!replaces) return std::unexpected(replaces.error());
       if (*replaces) {
         return FormerPrimary{
-            Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch, primary.log_end()};
+            Worth::prefix, {state->name.max, content.checksum}, end_of(*state).epoch, {}, primary.log_end()};
       }
     }
   }
@@ -331,15 +342,19 @@ Status Replica::apply(const log::Object& object, const LogFile& file, bool unche
   content_ = next;
   txid_ = file.max;
   if (object.author) epoch_ = object.author->epoch;
+  file_ = object.name.level == log::raw_level ? object.file_checksum : std::nullopt;
   return {};
 }
 
-void Replica::become(const Content& content, Txid txid, Epoch epoch, Txid doubtful_to) {
+void Replica::become(const Content& content, Txid txid, Epoch epoch, std::optional<Checksum> file,
+                     Txid doubtful_to) {
   remember();
   content_ = content;
   txid_ = txid;
   epoch_ = epoch;
+  file_ = file;
   doubtful_to_ = doubtful_to;
+  distrusted_ = torn_ = false;
 }
 
 StateId Replica::power_failure(Scheduler& chance) {
@@ -351,6 +366,7 @@ StateId Replica::power_failure(Scheduler& chance) {
     content_ = unsynced_[kept].content;
     txid_ = unsynced_[kept].txid;
     epoch_ = unsynced_[kept].epoch;
+    file_.reset();  // what it is recognised by does not say
     taken_for = content_.state;
     // The first of the recorded positions that has its checksum.
     for (const Past& past : unsynced_) {

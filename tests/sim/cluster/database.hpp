@@ -7,7 +7,8 @@
 //   src/db/replica_apply.cpp     (order, epochs, checksum after an apply)
 //   src/app/former_primary.cpp   (prefix, ahead or diverged)
 // step by step. A capture is one merged transaction, as there. Not synced per commit or capture: a power
-// failure takes any number of the newest ones away.
+// failure takes any number of the newest ones away. It can also tear what capture or a replica keeps beside
+// the database, which a checksum then tells: nothing is known of the database any more.
 #pragma once
 
 #include <array>
@@ -144,6 +145,8 @@ class Primary {
   [[nodiscard]] const std::optional<End>& handed_over_in_this_boot() const { return handed_over_; }
 
   void power_failure(Scheduler& chance, const StateTree& states);
+  /// What is stored beside the file cannot be read.
+  void tear();
 
  private:
   struct Point {
@@ -179,6 +182,7 @@ struct FormerPrimary {
   Worth worth = Worth::diverged;
   Position position;
   Epoch epoch;
+  std::optional<Checksum> file = {};
   Txid doubtful_to = {};
 };
 
@@ -196,13 +200,22 @@ class Replica {
   [[nodiscard]] Txid txid() const { return txid_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
   [[nodiscard]] const Content& content() const { return content_; }
+  /// Of the raw object that led there, when it was one.
+  [[nodiscard]] std::optional<Checksum> file() const { return file_; }
 
   /// Errors: already_exists, gap, deposed, corrupt (the checksum does not come out; nothing was changed).
   [[nodiscard]] Status apply(const log::Object& object, const LogFile& file, bool unchecked);
-  void become(const Content& content, Txid txid, Epoch epoch, Txid doubtful_to = {});
+  void become(const Content& content, Txid txid, Epoch epoch, std::optional<Checksum> file = {},
+              Txid doubtful_to = {});
   [[nodiscard]] bool position_is_doubtful() const { return doubtful_to_ > txid_; }
   void sync() { unsynced_.clear(); }
   StateId power_failure(Scheduler& chance);
+  /// In quarantine: only a seed helps.
+  void distrust() { distrusted_ = true; }
+  [[nodiscard]] bool distrusted() const { return distrusted_; }
+  /// The record says nothing of its content any more.
+  void tear() { distrusted_ = torn_ = true; }
+  [[nodiscard]] bool torn() const { return torn_; }
 
  private:
   struct Past {
@@ -215,7 +228,10 @@ class Replica {
   Content content_;
   Txid txid_;
   Epoch epoch_;
+  std::optional<Checksum> file_;
   Txid doubtful_to_;
+  bool distrusted_ = false;
+  bool torn_ = false;
   std::vector<Past> unsynced_;
 };
 

@@ -17,20 +17,20 @@ constexpr int replans_max = 20;
 // Feeder.
 
 replication::AppliedState Feeder::applied_state() const {
-  return {replica().content().checksum, replica().epoch()};
+  return {replica().content().checksum, replica().file()};
 }
 
 replication::FollowWork Feeder::plan(const log::LogView& view) const {
   const bool unchecked = process_.simulation().bug == PlantedBug::applied_unchecked;
   const auto known =
       unchecked || replica().position_is_doubtful() ? std::nullopt : std::optional(applied_state());
-  return replication::plan_follow(view, replica().txid(), !distrusted_, known);
+  return replication::plan_follow(view, replica().txid(), !replica().distrusted(), known);
 }
 
 Result<bool> Feeder::carry_out(const Context& context, const replication::FollowWork& work) {
   if (std::holds_alternative<replication::UpToDate>(work)) {
     if (replica().empty() || !replica().position_is_doubtful()) return false;
-    distrusted_ = true;
+    replica().distrust();
     return true;
   }
   if (const auto* stuck = std::get_if<replication::Stuck>(&work)) return std::unexpected(stuck->reason);
@@ -45,7 +45,7 @@ Result<bool> Feeder::carry_out(const Context& context, const replication::Follow
 }
 
 Status Feeder::advance_to(const Context& context, const log::LogView& view, Txid txid) {
-  while (replica().txid() < txid) {
+  while (replica().distrusted() || replica().txid() < txid) {
     if (auto alive = context.status("catch up"); !alive) return alive;
     replication::FollowWork work = plan(view);
     if (auto* apply = std::get_if<replication::ApplyObjects>(&work)) {
@@ -78,7 +78,7 @@ Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
   const PlantedBug bug = process_.simulation().bug;
   const auto same = replication::check_made_on(object, before, applied_state());
   if (!same && bug != PlantedBug::former_primary_trusted && bug != PlantedBug::applied_unchecked) {
-    distrusted_ = distrusted_ || replica().position_is_doubtful();
+    if (replica().position_is_doubtful()) replica().distrust();
     return same;
   }
   auto applied =
@@ -92,7 +92,7 @@ Status Feeder::apply(const log::Object& object, base::ByteView bytes) {
   if (applied.error().code() == ErrorCode::gap) return applied;
   // Its position was no more than a guess: the next thing to do is to seed it.
   if (applied.error().code() == ErrorCode::corrupt && replica().position_is_doubtful()) {
-    distrusted_ = true;
+    replica().distrust();
     return applied;
   }
   return unusable(object, applied.error(), true);
@@ -157,13 +157,16 @@ Status Feeder::seed(const Context& context, std::optional<Txid> target) {
     const auto info = bucket_.info(context, log::ObjectName::raw(reached));
     const Epoch epoch = info && info->author ? info->author->epoch : Epoch();
     // A seed that comes from an old listing can be older than what is in doubt.
-    if (distrusted_) process_.host().standby_seen = Txid();
-    const Txid before = distrusted_ ? Txid() : replica().txid();
+    if (replica().distrusted()) process_.host().standby_seen = Txid();
+    const Txid before = replica().distrusted() ? Txid() : replica().txid();
     const StateId state = replica().content().state;
+    const bool torn = replica().torn();
     process_.work(process_.simulation().schedule.between(0, process_.unit() / 50));
-    replica().become(content, reached, epoch);
-    distrusted_ = false;
+    const bool same = info && info->checksum == content.checksum;
+    replica().become(content, reached, epoch, same ? info->file_checksum : std::nullopt);
     ++process_.simulation().statistics.seeds;
+    // What nobody else has went with the power.
+    if (torn && process_.simulation().lossy()) process_.simulation().judge.excused(state, content.state);
     moved(before, state);
     return {};
   }

@@ -38,7 +38,6 @@ class Feeder {
   SimulatedBucket& bucket_;
   LogWatch& watch_;
   replication::BadObjects bad_objects_;
-  bool distrusted_ = false;  ///< the replica is in a quarantine that only a seed ends
 };
 
 class Follower {

@@ -9,6 +9,7 @@ namespace litecluster::test::cluster {
 namespace {
 
 constexpr std::int64_t clock_error_ppm = 50'000;
+constexpr std::uint32_t tear_percent = 15;
 constexpr std::int64_t wall_start_ms = 1'700'000'000'000;
 
 }  // namespace
@@ -126,9 +127,17 @@ void Host::power_failure() {
   const StateId standby = disk_.replica.content().state;
   const StateId taken_for = disk_.replica.power_failure(simulation_.schedule);
   if (simulation_.lossy()) lost(standby, taken_for);
+  if (simulation_.tears.chance(tear_percent)) tear_records();
   standby_seen = Txid();
   const Time unit = simulation_.unit();
   machine_at(simulation_.now() + simulation_.schedule.between(unit, 30 * unit), [this] { power_on(); });
+}
+
+void Host::tear_records() {
+  simulation_.trace("{}: its records are torn", name());
+  ++simulation_.statistics.torn;
+  if (disk_.primary) disk_.primary->tear();
+  if (!disk_.replica.empty()) disk_.replica.tear();
 }
 
 void Host::refused(const std::string& reason) {

@@ -46,6 +46,7 @@ class Host {
   // Faults.
   void power_on();
   void power_failure();
+  void tear_records();
   void crash_agent();
   /// The agent alone, or everything on the machine.
   void pause(Time until, bool whole);

@@ -62,6 +62,10 @@ class Judge {
   /// Commits that no promise covers: taken away by a power failure before they were replicated, or undone by
   /// later ones, so that the content is the same without them.
   void excused(StateId state) { excused_.push_back(state); }
+  /// What leads to `state` and not to `other`.
+  void excused(StateId state, StateId other) {
+    for (; !states_.leads_to(state, other); state = states_.parent(state)) excused(state);
+  }
   /// What the log had at this TXID, if it was of this content; where there are several histories, the one
   /// that led to it before another.
   [[nodiscard]] std::optional<StateId> state_at(std::uint64_t txid, const Content& content) const;

@@ -271,7 +271,7 @@ Status LeaderSession::compact(const log::CompactionJob& job) {
               .author = author_,
               .checksum = last.checksum,
               .pre_apply = job.inputs.front().pre_apply,
-              .pre_apply_epoch = job.inputs.front().pre_apply_epoch},
+              .previous_file = job.inputs.front().previous_file},
              merged);
 }
 

@@ -70,7 +70,7 @@ Result<log::Object> Server::put(const log::NewObject& object, base::ByteView byt
   stored.author = object.author;
   stored.checksum = object.checksum;
   stored.pre_apply = object.pre_apply;
-  stored.pre_apply_epoch = object.pre_apply_epoch;
+  stored.previous_file = object.previous_file;
   stored.file_checksum = object.file_checksum;
   stored.digest = digest;
   stored.chunks = 1;

@@ -87,6 +87,7 @@ struct Statistics {
   std::uint64_t merged = 0;
   std::uint64_t removed = 0;
   std::uint64_t power_failures = 0;
+  std::uint64_t torn = 0;          ///< power failures that left a record torn
   std::uint64_t logs_lost = 0;     ///< ends of the log, with at least one transaction
   std::uint64_t records_lost = 0;  ///< revisions of the leader record
   std::uint64_t buckets_lost = 0;
@@ -110,6 +111,7 @@ struct Statistics {
     merged += other.merged;
     removed += other.removed;
     power_failures += other.power_failures;
+    torn += other.torn;
     logs_lost += other.logs_lost;
     records_lost += other.records_lost;
     buckets_lost += other.buckets_lost;
@@ -133,7 +135,9 @@ struct Simulation {
   };
 
   Scheduler schedule;
-  Chance losses;  ///< of the lossy profile alone, so that the rest stays what the seed makes it
+  // Apart, so that the rest of a run stays what its seed made it before there was such a thing:
+  Chance losses;  ///< of the lossy profile
+  Chance tears;   ///< of records that a power failure tears
   StateTree states;
   Server server;
   Judge judge{states};

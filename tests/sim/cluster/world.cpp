@@ -66,6 +66,7 @@ void World::set_up(std::uint64_t seed) {
   simulation_.hosts.clear();
   simulation_.schedule.reset(seed);
   simulation_.losses.start(seed ^ 0x6C6F'7373'6573'2E00ULL);
+  simulation_.tears.start(seed ^ 0x7465'6172'7300'0000ULL);
   simulation_.states.reset();
   simulation_.server.reset();
   simulation_.judge.reset();
@@ -95,6 +96,7 @@ void World::set_up(std::uint64_t seed) {
   schedule.at(simulation_.settings.end_at, [] {});
   schedule.vary(simulation_.reduction.variation);
   simulation_.losses.vary(simulation_.reduction.variation);
+  simulation_.tears.vary(simulation_.reduction.variation);
 }
 
 void World::choose_settings() {

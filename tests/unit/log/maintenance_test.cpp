@@ -78,7 +78,7 @@ TEST_F(MaintenanceTest, SaysOfAMergeOnWhichStateItWasMade) {
   ASSERT_TRUE(object) << object.error().message();
   const Object* const before = view->find(ObjectName::raw(Txid(3)));
   EXPECT_EQ(object->pre_apply, before->checksum);
-  EXPECT_EQ(object->pre_apply_epoch, before->author->epoch);
+  EXPECT_EQ(object->previous_file, before->file_checksum);
 }
 
 TEST_F(MaintenanceTest, PublishesNothingFromADamagedInput) {

@@ -40,17 +40,17 @@ TEST(ObjectHeaders, SayOnWhichStateAnObjectWasMade) {
   const NewObject made{.created_at = test::at_second(5),
                        .checksum = Checksum(0xABC),
                        .pre_apply = Checksum(0xDEF),
-                       .pre_apply_epoch = Epoch(7)};
+                       .previous_file = Checksum(0x123)};
   EXPECT_EQ(make_headers(made).at("Litecluster-Pre-Apply-Checksum"), "8000000000000def");
   Object object;
   read_headers(make_headers(made), test::at_second(99), object);
   EXPECT_EQ(object.pre_apply, Checksum(0xDEF));
-  EXPECT_EQ(object.pre_apply_epoch, Epoch(7));
+  EXPECT_EQ(object.previous_file, Checksum(0x123));
   read_headers({}, test::at_second(99), object);
   EXPECT_FALSE(object.pre_apply);
-  EXPECT_EQ(object.pre_apply_epoch, Epoch(0));
+  EXPECT_FALSE(object.previous_file);
   EXPECT_EQ(object.defect, "");
-  for (const char* name : {"Litecluster-Pre-Apply-Checksum", "Litecluster-Pre-Apply-Epoch"}) {
+  for (const char* name : {"Litecluster-Pre-Apply-Checksum", "Litecluster-Previous-File-Checksum"}) {
     read_headers({{name, "x"}}, test::at_second(99), object);
     EXPECT_NE(object.defect, "") << "taking it for absent would take the check away";
   }

@@ -55,22 +55,21 @@ TEST_F(FollowPlan, IsNotUpToDateWithAnotherStateOfTheSameTxid) {
   EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
 }
 
-TEST_F(FollowPlan, KnowsAnotherStateOfTheSameChecksumByItsEpoch) {
+TEST_F(FollowPlan, KnowsAnotherStateOfTheSameChecksumByItsFile) {
   put_raw(1, 2);
-  log::Object later;
-  later.name = log::ObjectName::raw(Txid(3));
-  later.size = 1000;
-  later.author = log::Author{.epoch = Epoch(3), .node = "n3", .incarnation = "i"};
-  later.checksum = Checksum(30);
-  later.sequence = Revision(++sequence);
-  ASSERT_TRUE(view.put(later));
-  const auto work_at = [&](std::uint64_t epoch) {
-    return plan_follow(view, Txid(3), true, AppliedState{Checksum(30), Epoch(epoch)});
+  log::Object other;
+  other.name = log::ObjectName::raw(Txid(3));
+  other.size = 1000;
+  other.checksum = Checksum(30);
+  other.file_checksum = Checksum(33);
+  other.sequence = Revision(++sequence);
+  ASSERT_TRUE(view.put(other));
+  const auto work_with = [&](std::optional<Checksum> file) {
+    return plan_follow(view, Txid(3), true, AppliedState{Checksum(30), file});
   };
-  EXPECT_TRUE(std::holds_alternative<Stuck>(work_at(2)));
-  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_at(3)));
-  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_at(4))) << "a later leader merged what the replica has";
-  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_at(0))) << "not known";
+  EXPECT_TRUE(std::holds_alternative<Stuck>(work_with(Checksum(34))));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_with(Checksum(33))));
+  EXPECT_TRUE(std::holds_alternative<UpToDate>(work_with({}))) << "a compaction led there";
 }
 
 // Servers lost TXID 3, somebody else's took its place, and the first one's author went on.
@@ -78,17 +77,17 @@ class FollowPlanBesideAnotherHistory : public FollowPlan {
  protected:
   void SetUp() override {
     put_raw(1, 3);
-    put_made_on(4, Checksum(30), Epoch(1));
-    put_made_on(5, Checksum(40), Epoch(1));
+    put_made_on(4, Checksum(30));
+    put_made_on(5, Checksum(40));
   }
-  void put_made_on(std::uint64_t txid, Checksum state, Epoch epoch) {
+  void put_made_on(std::uint64_t txid, Checksum state, std::optional<Checksum> file = {}) {
     log::Object object;
     object.name = log::ObjectName::raw(Txid(txid));
     object.size = 1000;
     object.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
     object.checksum = Checksum(txid * 10);
     object.pre_apply = state;
-    object.pre_apply_epoch = epoch;
+    object.previous_file = file;
     object.sequence = Revision(++sequence);
     ASSERT_TRUE(view.put(object));
   }
@@ -99,8 +98,8 @@ class FollowPlanBesideAnotherHistory : public FollowPlan {
 };
 
 TEST_F(FollowPlanBesideAnotherHistory, AppliesWhatWasMadeOnItsStateAndNothingElse) {
-  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30), Epoch(1)}), 2));
-  const auto work = plan_follow(view, Txid(3), true, AppliedState{Checksum(31), Epoch(1)});
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)}), 2));
+  const auto work = plan_follow(view, Txid(3), true, AppliedState{Checksum(31)});
   const auto* stuck = std::get_if<Stuck>(&work);
   ASSERT_NE(stuck, nullptr);
   EXPECT_EQ(stuck->reason.code(), ErrorCode::failed_precondition);
@@ -108,19 +107,18 @@ TEST_F(FollowPlanBesideAnotherHistory, AppliesWhatWasMadeOnItsStateAndNothingEls
       << "a position that is a guess is settled otherwise";
 }
 
-TEST_F(FollowPlanBesideAnotherHistory, KnowsAnotherStateOfTheSameChecksumByItsEpoch) {
-  put_made_on(6, Checksum(50), Epoch(3));
-  EXPECT_TRUE(
-      std::holds_alternative<Stuck>(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Epoch(2)})));
-  EXPECT_TRUE(applies(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Epoch(3)}), 1));
+TEST_F(FollowPlanBesideAnotherHistory, KnowsAnotherStateOfTheSameChecksumByItsFile) {
+  put_made_on(6, Checksum(50), Checksum(55));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(
+      plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Checksum(54)})));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Checksum(55)}), 1));
   EXPECT_TRUE(applies(plan_follow(view, Txid(5), true, AppliedState{Checksum(50)}), 1)) << "not known";
 }
 
 TEST_F(FollowPlanBesideAnotherHistory, GoesAsFarAsOneObjectIsMadeOnTheOther) {
-  put_made_on(6, Checksum(51), Epoch(1));
-  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30), Epoch(1)}), 2));
-  EXPECT_TRUE(
-      std::holds_alternative<Stuck>(plan_follow(view, Txid(5), true, AppliedState{Checksum(50), Epoch(1)})));
+  put_made_on(6, Checksum(51));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)}), 2));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(5), true, AppliedState{Checksum(50)})));
 }
 
 TEST_F(FollowPlanBesideAnotherHistory, LooksAtCompactionsAsWell) {
