@@ -138,7 +138,9 @@ Result<Appender::Outcome> Appender::put(const Context& context, const NewObject&
     if (auto noted = note_unresolved(payload); !noted) return std::unexpected(noted.error());
     if (is_ours(*taken, *unresolved_)) return settle(context, std::move(*taken));
     if (!is_behind_fence(*taken)) return Taken{std::move(*taken)};
-    if (auto stands = check_last(context); !stands) return std::unexpected(stands.error());
+    const auto before = is_before_last(context, *taken);
+    if (!before) return std::unexpected(before.error());
+    if (*before) return Taken{std::move(*taken)};
     base::log_warning("removing a stale object from the log",
                       {{"object", to_string(taken->name)}, {"author", to_string(*taken->author)}});
     if (auto removed = bucket_.remove(context, *taken); !removed) return std::unexpected(removed.error());
@@ -166,12 +168,12 @@ bool Appender::is_behind_fence(const Object& object) const {
   return fenced_ && object.author && object.author->epoch < author_.epoch;
 }
 
-/// That our last object still stands. Where servers lost it, and somebody of an older epoch went on, what he
-/// wrote is stale to us and history to everybody else.
-Status Appender::check_last(const Context& context) {
+/// Whether it was there before our last object, which then stands in a hole of the log. Where servers lost
+/// that one, and somebody of an older epoch went on, what he wrote is history to everybody but us.
+Result<bool> Appender::is_before_last(const Context& context, const Object& object) {
   const ObjectName name = ObjectName::raw(end_);
   const auto last = bucket_.info(context, name);
-  if (last && last->author == author_) return {};
+  if (last && last->author == author_) return object.sequence < last->sequence;
   if (!last && last.error().code() != ErrorCode::not_found) return std::unexpected(last.error());
   ended_ = Error(ErrorCode::gap, operation, to_string(name),
                  fmt::format("the bucket has lost its end: our last object is not there any more{}",

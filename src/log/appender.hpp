@@ -93,7 +93,7 @@ class Appender {
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
   [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
   [[nodiscard]] bool is_behind_fence(const Object& object) const;
-  [[nodiscard]] Status check_last(const Context& context);
+  [[nodiscard]] Result<bool> is_before_last(const Context& context, const Object& object);
   [[nodiscard]] Result<Outcome> settle(const Context& context, Object object);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);

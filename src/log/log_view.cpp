@@ -16,12 +16,8 @@ bool is_later(const ObjectName& name, const ObjectName& end) {
 
 bool LogView::is_stale(const Object& object) const {
   if (object.name.level != raw_level || !object.author) return false;
-  for (auto newer = first_of_epoch_.upper_bound(object.author->epoch); newer != first_of_epoch_.end();
-       ++newer) {
-    const FirstObject& first = newer->second;
-    if (first.txid <= object.name.min || first.sequence < object.sequence) return true;
-  }
-  return false;
+  return std::any_of(first_of_epoch_.upper_bound(object.author->epoch), first_of_epoch_.end(),
+                     [&](const auto& newer) { return newer.second.sequence < object.sequence; });
 }
 
 void LogView::note_epoch(const Object& object) {

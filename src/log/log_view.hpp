@@ -2,15 +2,13 @@
 //
 // Epoch rule. Every L0 object that we write carries the epoch of its author. Let first(E) be the L0 object
 // with the lowest TXID that this view has ever seen of epoch E. An L0 object of epoch e is stale, and is
-// ignored by every question below, when some E > e exists for which
-//   * first(E) has the same or a lower TXID: an older leader wrote behind the fence of a newer one; or
-//   * first(E) has a lower stream sequence: the object was appended after a newer leader's fence, although
-//   its
-//     TXID lies before. That can happen when a leader sleeps for long and its TXID was meanwhile written by
-//     somebody else, compacted and purged, so that the name was free again.
-// Objects without an epoch were written by Litestream itself, which knows no fence. They are accepted
-// wherever they stand and do not take part in the rule. Compactions and snapshots are vouched for by whoever
-// wrote them.
+// ignored by every question below, when some E > e exists for which first(E) has a lower stream sequence:
+// an older leader wrote it after the fence of a newer one. Mostly that is behind the fence, where the TXIDs
+// go on. But a leader that slept for long can find its TXID free again, which meanwhile was written by
+// somebody else, compacted and purged. And where servers lost a part of the log, a fence can stand in the
+// hole: what had been written behind it before is history all the same. Objects without an epoch were written
+// by Litestream itself, which knows no fence. They are accepted wherever they stand and do not take part in
+// the rule. Compactions and snapshots are vouched for by whoever wrote them.
 #pragma once
 
 #include <array>

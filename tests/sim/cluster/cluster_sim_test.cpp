@@ -60,10 +60,12 @@ constexpr std::uint64_t lossy_regressions[] = {
     // led
     // on a state that the log does not have, or followed one:
     211742, 217713, 239768, 258781, 627366, 786144,
-    // An object was made on a fence that was lost, and brought the pages of the commit in its place; a fence
-    // in
-    // the place of a commit led to the same checksum:
-    984636, 84000002090,
+    // An object was made on a fence that was lost, and brought the pages of the commit in its place:
+    984636,
+    // A fence in the place of a commit led to the same checksum, and a commit in the place of a fence:
+    84000002090, 84000134109, 86000066706,
+    // A leader removed the objects of another whose fence was lost; a fence in a hole made history stale:
+    84000094308, 87000078741,
     11,    // the leader record went back: nobody could lead any more
     92,    // the bucket was gone: the last sync of a hand-over held the lease for ever
     112,   // a hole in the log was never bridged once there was something to remove

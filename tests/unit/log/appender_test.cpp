@@ -151,6 +151,25 @@ TEST_F(AppenderTest, RemovesNobodysObjectOnceItsOwnFenceIsLost) {
   EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(3)))->author, author(2, "other"));
 }
 
+// Servers lost TXID 2, and the view of the leader of epoch 2 does not show what had come after it.
+TEST_F(AppenderTest, RemovesNothingThatWasThereBeforeItsFence) {
+  const auto former = make_appender(1, "former");
+  former->start({});
+  append_many(*former, 1);
+  auto copy = model_;
+  append_many(*former, 2);
+  ASSERT_TRUE(bucket_.remove(context_, *bucket_.info(context_, ObjectName::raw(Txid(2)))));
+  const Author late = author(2, "late");
+  Appender leader(bucket_, late, [&](const Context&, Revision) -> Result<LogEnd> {
+    return LogEnd{.txid = Txid(2), .author = late};
+  });
+  leader.start({.txid = Txid(1)});
+  ASSERT_TRUE(leader.append(context_, {.payload = copy.commit(clock_.wall_time())}));
+  const auto refused = leader.append(context_, {.payload = copy.commit(clock_.wall_time())});
+  EXPECT_EQ(refused.error().code(), ErrorCode::deposed);
+  EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(3)))->author, author(1, "former"));
+}
+
 TEST_F(AppenderTest, KeepsTheBytesWhileTheBucketIsFull) {
   const auto appender = make_appender(1);
   appender->start({});

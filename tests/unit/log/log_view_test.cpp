@@ -84,6 +84,14 @@ TEST(LogView, IgnoresATxidThatASleeperReusedAfterItWasPurged) {
   EXPECT_EQ(view.stale().size(), 1U);
 }
 
+// Servers lost TXID 3, and a leader that did not see what had come after it wrote its fence there.
+TEST(LogView, KeepsWhatWasThereBeforeAFenceInAHole) {
+  const LogView view = view_of(raw(1, 1), raw(2, 1), raw(3, 7, 60), raw(4, 1, 40), raw(5, 2, 50));
+  EXPECT_EQ(view.end().txid, Txid(5));
+  EXPECT_TRUE(view.stale().empty());
+  EXPECT_TRUE(view.is_stale(raw(6, 2, 70)));
+}
+
 TEST(LogView, AcceptsObjectsWithoutAnEpochAnywhere) {
   const LogView view = view_of(raw(1, 1), raw(2, 2), raw(3, 0), raw(4, 0), raw(5, 1));
   EXPECT_EQ(view.end().txid, Txid(4));
