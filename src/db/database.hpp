@@ -91,8 +91,9 @@ struct AttachReport {
   bool content_is_newer = false;
   /// Epoch of the stored state; 0 when nothing is stored or it is not known.
   Epoch stored_epoch{};
-  /// The end of the log that the first capture follows.
+  /// The end of the log that the first capture follows, and the file that led there, as attach() was told.
   Txid log_end{};
+  std::optional<Checksum> log_end_file{};
 };
 
 enum class DatabaseHealth {

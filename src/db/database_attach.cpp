@@ -96,6 +96,7 @@ Status Database::Implementation::begin(const FileStatus& file, const std::option
     if (auto compared = compare(log_end, *stored, *view, context); !compared) return compared;
   }
   publish_position();
+  if (log_end) report_.log_end_file = log_end->file_checksum;
   report_.log_end = waiting_.empty() ? state_->last().txid : state_->last().txid.previous();
   base::log_info("attached to database", {{"path", options_.path.string()},
                                           {"outcome", to_string(report_.outcome)},

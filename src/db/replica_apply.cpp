@@ -268,6 +268,7 @@ Status Replica::Implementation::seed_from_change(const ReplicaChange& change) {
   std::size_t next = 0;
   const ReplicaSeed header{.txid = change.txid_last,
                            .epoch = change.epoch.value_or(Epoch(0)),
+                           .file = change.file,
                            .page_size = change.page_size,
                            .page_count = change.page_count,
                            .checksum = change.checksum};

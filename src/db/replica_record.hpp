@@ -3,7 +3,7 @@
 //   offset 0, 4096   two slots of 512 bytes; the valid one with the higher sequence number counts. Each write
 //                    goes to the other slot, so a torn one leaves the record before it.
 //   offset 8192      1024 entries of 32 bytes: the newest positions, at TXID mod 1024, to recognise a
-//                    content by its checksum after a power failure
+//                    content by its checksum after a power failure; not by which file each was reached
 //
 // A slot names two states: `base`, which the data had when it was written, and `next`, which the transaction
 // that was about to be written leads to. Numbers are big-endian; each slot and entry ends with its CRC-64.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <utility>
@@ -137,10 +138,9 @@ Result<Appender::Outcome> Appender::put(const Context& context, const NewObject&
     }
     if (auto noted = note_unresolved(payload); !noted) return std::unexpected(noted.error());
     if (is_ours(*taken, *unresolved_)) return settle(context, std::move(*taken));
-    if (!is_behind_fence(*taken)) return Taken{std::move(*taken)};
-    const auto before = is_before_last(context, *taken);
-    if (!before) return std::unexpected(before.error());
-    if (*before) return Taken{std::move(*taken)};
+    const auto stale = is_stale(context, *taken);
+    if (!stale) return std::unexpected(stale.error());
+    if (!*stale) return Taken{std::move(*taken)};
     base::log_warning("removing a stale object from the log",
                       {{"object", to_string(taken->name)}, {"author", to_string(*taken->author)}});
     if (auto removed = bucket_.remove(context, *taken); !removed) return std::unexpected(removed.error());
@@ -164,20 +164,31 @@ bool Appender::is_ours(const Object& object, const base::Sha256Digest& digest) c
   return object.author == author_ && object.digest == digest;
 }
 
-bool Appender::is_behind_fence(const Object& object) const {
-  return fenced_ && object.author && object.author->epoch < author_.epoch;
+/// Whether readers ignore what stands under our next name (epoch rule).
+Result<bool> Appender::is_stale(const Context& context, const Object& object) {
+  if (!fenced_ || !object.author || object.author->epoch >= author_.epoch) return false;
+  // A view that remembers a fence that servers have lost takes for stale what is history to everybody else.
+  if (auto stands = check_last(context); !stands) return std::unexpected(stands.error());
+  const auto end = read_end_(context.with_timeout(proof_patience), std::max(object.sequence, sequence_));
+  if (!end) return std::unexpected(end.error().within(operation, to_string(object.name)));
+  if (end->txid == end_) return true;
+  if (end->txid >= object.name.max) return false;
+  return failure(ErrorCode::unavailable, operation, to_string(object.name),
+                 "its name is taken, and the servers do not show yet by what");
 }
 
-/// Whether it was there before our last object, which then stands in a hole of the log. Where servers lost
-/// that one, and somebody of an older epoch went on, what he wrote is history to everybody but us.
-Result<bool> Appender::is_before_last(const Context& context, const Object& object) {
+/// That nobody else's object stands where our last one was. When none is there, it may have been merged and
+/// removed while this one was on its way.
+Status Appender::check_last(const Context& context) {
+  if (!fenced_) return {};
   const ObjectName name = ObjectName::raw(end_);
-  const auto last = bucket_.info(context, name);
-  if (last && last->author == author_) return object.sequence < last->sequence;
-  if (!last && last.error().code() != ErrorCode::not_found) return std::unexpected(last.error());
+  const auto last = bucket_.newest_info(context, name);
+  if (!last && last.error().code() == ErrorCode::not_found) return {};
+  if (!last) return std::unexpected(last.error().within(operation, to_string(name)));
+  if (last->author == author_ && (sequence_.is_zero() || last->sequence == sequence_)) return {};
   ended_ = Error(ErrorCode::gap, operation, to_string(name),
-                 fmt::format("the bucket has lost its end: our last object is not there any more{}",
-                             last && last->author ? ", but one by " + to_string(*last->author) : ""));
+                 fmt::format("the bucket has lost its end: where our last object was stands one by {}",
+                             last->author ? to_string(*last->author) : "a writer without an epoch"));
   return std::unexpected(*ended_);
 }
 
@@ -192,6 +203,7 @@ Result<Appender::Outcome> Appender::settle(const Context& context, Object object
       if (proven.error().code() == ErrorCode::deposed) ended_ = proven.error();
       return std::unexpected(proven.error());
     }
+    if (auto stands = check_last(context); !stands) return std::unexpected(stands.error());
   }
   end_ = object.name.max;
   end_file_ = object.file_checksum;

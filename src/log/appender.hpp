@@ -3,8 +3,9 @@
 // Compare-and-swap. The name of TXID n can be created once; the server arbitrates. Taken by somebody else
 // means that we are deposed, unless it is
 //   * our own earlier attempt whose acknowledgement was lost: same bytes (digest), same author; or
-//   * a stale object (epoch rule, log_view.hpp): an older epoch behind our own last object, which still
-//     stands. Readers ignore it; it is removed, and the name is used.
+//   * a stale object (epoch rule, log_view.hpp): an older epoch behind a newer one's fence, while our own
+//   last
+//     object still stands. Readers ignore it; it is removed, and the name is used.
 //
 // Unknown outcomes. When a put ends in a timeout, its bytes may be stored, or be stored later. Therefore they
 // are the bytes of that TXID from then on: until it is known that they are stored, append() accepts nothing
@@ -16,7 +17,8 @@
 // can have come and gone since the last one that counted, by one of
 //   * sequence: our messages follow our previous ones immediately, so nobody published anything in between;
 //   or
-//   * reading: the end of the log, read afterwards, is the object just written.
+//   * reading: the end of the log, read afterwards, is the object just written, and nobody else's stands
+//     where our last one was.
 // No clock takes part: a virtual machine that its host has paused for an hour does not know of it.
 //
 // A server that lost its newest messages (disks that lie, a majority restored from an older state) goes on
@@ -92,8 +94,8 @@ class Appender {
   [[nodiscard]] Status note_unresolved(const Payload& payload);
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
   [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
-  [[nodiscard]] bool is_behind_fence(const Object& object) const;
-  [[nodiscard]] Result<bool> is_before_last(const Context& context, const Object& object);
+  [[nodiscard]] Result<bool> is_stale(const Context& context, const Object& object);
+  [[nodiscard]] Status check_last(const Context& context);
   [[nodiscard]] Result<Outcome> settle(const Context& context, Object object);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);

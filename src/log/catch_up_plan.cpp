@@ -31,7 +31,8 @@ std::vector<const Object*> objects_after(const LogView& view, Txid from) {
   return objects;
 }
 
-/// The cheapest chain from `from` to exactly `to`; nothing when there is none.
+/// The cheapest chain from `from` to exactly `to`, or to where two histories meet; nothing when there is
+/// none.
 std::optional<std::vector<Object>> cheapest_chain(const LogView& view, Txid from, Txid to) {
   std::vector<Stop> stops{{.txid = from}};
   // Indices into `stops`, TXIDs and costs both ascending: of the stops from some TXID on, the first is the
@@ -53,6 +54,10 @@ std::optional<std::vector<Object>> cheapest_chain(const LogView& view, Txid from
     chain.push_back(*stops[index].object);
   }
   std::ranges::reverse(chain);
+  // No farther than to an object that was made on another state than the one before it leads to.
+  const auto seam = std::ranges::adjacent_find(
+      chain, [](const Object& before, const Object& object) { return !was_made_on(object, before); });
+  if (seam != chain.end()) chain.erase(std::next(seam), chain.end());
   return chain;
 }
 

@@ -67,7 +67,8 @@ std::optional<CompactionJob> CompactionSchedule::job_for(std::size_t index, cons
     const auto& [name, object] = *next;
     if (name.max <= reached) continue;
     // What was lost in between cannot be merged over; the next job starts behind the hole.
-    if (!job.inputs.empty() && name.min > reached.next()) {
+    const bool follows = job.inputs.empty() || was_made_on(object, job.inputs.back());
+    if (!follows || (!job.inputs.empty() && name.min > reached.next())) {
       closed = true;
       break;
     }

@@ -17,7 +17,7 @@ bool is_later(const ObjectName& name, const ObjectName& end) {
 bool LogView::is_stale(const Object& object) const {
   if (object.name.level != raw_level || !object.author) return false;
   return std::any_of(first_of_epoch_.upper_bound(object.author->epoch), first_of_epoch_.end(),
-                     [&](const auto& newer) { return newer.second.sequence < object.sequence; });
+                     [&](const auto& newer) { return newer.second < object.sequence; });
 }
 
 void LogView::note_epoch(const Object& object) {
@@ -25,9 +25,9 @@ void LogView::note_epoch(const Object& object) {
   const Epoch epoch = object.author->epoch;
   highest_epoch_ = std::max(highest_epoch_, epoch);
   if (object.name.level != raw_level) return;
-  const auto [known, is_new] = first_of_epoch_.try_emplace(epoch, object.name.min, object.sequence);
-  const bool is_earlier = !is_new && object.name.min < known->second.txid;
-  if (is_earlier) known->second = {object.name.min, object.sequence};
+  const auto [known, is_new] = first_of_epoch_.try_emplace(epoch, object.sequence);
+  const bool is_earlier = !is_new && object.sequence < known->second;
+  if (is_earlier) known->second = object.sequence;
   // Listings come in any order: what was accepted before may be stale now.
   if ((is_new && !levels_[raw_level].empty()) || is_earlier) classify_again();
 }
@@ -54,8 +54,8 @@ Result<LogView::Change> LogView::put(Object object) {
   const Change change = known == nullptr ? Change::added : Change::replaced;
   const ObjectName name = object.name;
   forget(name);
-  // A stale object must not speak for its epoch.
   const bool stale = is_stale(object);
+  // What a stale object would say of its epoch is said by the fence that makes it stale.
   if (!stale) note_epoch(object);
   Level& destination = stale ? stale_ : levels_[static_cast<std::size_t>(name.level)];
   destination.insert_or_assign(name, std::move(object));
@@ -79,7 +79,8 @@ Status LogView::replace(std::vector<Object> listing) {
   for (Level& level : levels_) level.clear();
   stale_.clear();
   end_.reset();
-  // In the order of the TXIDs the epochs come in ascending order, and nothing has to be classified again.
+  // In the order of the TXIDs the epochs come in ascending order, but for what is stale, and little has to be
+  // classified again.
   std::ranges::sort(listing, {}, &Object::name);
   for (Object& object : listing) {
     if (auto added = put(std::move(object)); !added) return std::unexpected(added.error());
@@ -145,6 +146,20 @@ void LogView::find_end() {
       if (!end_ || is_later(name, *end_)) end_ = name;
     }
   }
+}
+
+std::optional<Txid> LogView::seam(Txid after) const {
+  std::optional<Txid> last;
+  for (int number = raw_level; number <= compaction_level_max; ++number) {
+    const Object* before = nullptr;
+    for (const auto& [name, object] : level(number)) {
+      if (before != nullptr && before->name.max >= after && !was_made_on(object, *before)) {
+        last = std::max(last.value_or(Txid()), before->name.max);
+      }
+      before = &object;
+    }
+  }
+  return last;
 }
 
 std::vector<TxidRange> LogView::gaps(Txid after) const {

@@ -1,14 +1,15 @@
 // The log as one node knows it: an index of the bucket's LTX objects, built from their metadata.
 //
-// Epoch rule. Every L0 object that we write carries the epoch of its author. Let first(E) be the L0 object
-// with the lowest TXID that this view has ever seen of epoch E. An L0 object of epoch e is stale, and is
-// ignored by every question below, when some E > e exists for which first(E) has a lower stream sequence:
+// Epoch rule. Every L0 object that we write carries the epoch of its author. Let first(E) be the first L0
+// object of epoch E in the stream, its fence, as far as this view has ever seen. An L0 object of epoch e is
+// stale, and is ignored by every question below, when for some E > e it comes after first(E) in the stream:
 // an older leader wrote it after the fence of a newer one. Mostly that is behind the fence, where the TXIDs
 // go on. But a leader that slept for long can find its TXID free again, which meanwhile was written by
 // somebody else, compacted and purged. And where servers lost a part of the log, a fence can stand in the
-// hole: what had been written behind it before is history all the same. Objects without an epoch were written
-// by Litestream itself, which knows no fence. They are accepted wherever they stand and do not take part in
-// the rule. Compactions and snapshots are vouched for by whoever wrote them.
+// hole: what had been written behind it before is history all the same. Retention keeps a witness of what is
+// stale. Objects without an epoch were written by Litestream itself, which knows no fence. They are accepted
+// wherever they stand and do not take part in the rule. Compactions and snapshots are vouched for by whoever
+// wrote them.
 #pragma once
 
 #include <array>
@@ -88,6 +89,9 @@ class LogView {
   /// The highest TXID of any object that is not stale, and what the object says (an L0 object if there is
   /// one).
   [[nodiscard]] LogEnd end() const;
+  /// The last TXID above `after` on which the object that follows was not made, as far as they say: servers
+  /// lost what it was made on. Nothing: there is none such.
+  [[nodiscard]] std::optional<Txid> seam(Txid after) const;
   /// The highest epoch that any object ever seen carries, at any level; 0 when none does.
   [[nodiscard]] Epoch highest_epoch() const { return highest_epoch_; }
   /// TXIDs above `after`, up to the end, that no object of levels 0 to 8 covers; ascending.
@@ -96,11 +100,6 @@ class LogView {
   [[nodiscard]] bool is_stale(const Object& object) const;
 
  private:
-  struct FirstObject {
-    Txid txid;
-    Revision sequence;
-  };
-
   void note_epoch(const Object& object);
   void classify_again();
   void find_end();
@@ -108,7 +107,8 @@ class LogView {
   std::size_t objects_max_;
   std::array<Level, level_count> levels_;
   Level stale_;
-  std::map<Epoch, FirstObject> first_of_epoch_;
+  /// Sequence of first(E).
+  std::map<Epoch, Revision> first_of_epoch_;
   Epoch highest_epoch_;
   /// The object with the highest max TXID, the one of the lowest level if there are several.
   std::optional<ObjectName> end_;

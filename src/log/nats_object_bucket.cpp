@@ -100,6 +100,10 @@ class NatsObjectBucket final : public ObjectBucket {
     return stored(store_->info(context, to_string(name)));
   }
 
+  Result<Object> newest_info(const Context& context, const ObjectName& name) override {
+    return stored(store_->newest_info(context, to_string(name)));
+  }
+
   Status get(const Context& context, const Object& object, const ByteSink& sink) override {
     return store_->get(context, to_info(object), sink);
   }

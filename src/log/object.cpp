@@ -46,6 +46,12 @@ Headers make_headers(const NewObject& object) {
   return headers;
 }
 
+bool was_made_on(const Object& object, const Object& before) {
+  if (object.name.min != before.name.max.next()) return true;
+  const bool same_file = before.name.level != raw_level || agree(object.previous_file, before.file_checksum);
+  return same_file && agree(object.pre_apply, before.checksum);
+}
+
 void read_headers(const Headers& headers, base::WallTime server_time, Object& object) {
   object.created_at = server_time;
   if (const auto text = find(headers, timestamp_header)) {
@@ -66,7 +72,7 @@ void read_headers(const Headers& headers, base::WallTime server_time, Object& ob
     const auto text = find(headers, name);
     if (!text) return;
     checksum = parse_checksum(*text);
-    if (!checksum) object.defect = fmt::format("its checksum '{}' cannot be read", *text);
+    if (!checksum) object.defect = fmt::format("'{}' in its header {} cannot be read", *text, name);
   };
   read(checksum_header, object.checksum);
   read(pre_apply_header, object.pre_apply);

@@ -56,8 +56,8 @@ struct Object {
   /// Rolling checksum of the database after this file. Absent when Litestream wrote the object.
   std::optional<Checksum> checksum;
   /// Rolling checksum of the database that this file was made on, which the LTX header of a raw object leaves
-  /// out (Litestream reads none that has it). Absent in Litestream's objects,
-  /// in those of earlier versions, and when every page is in it.
+  /// out (Litestream reads none that has it). Absent in Litestream's objects, in those of earlier versions,
+  /// and when the whole database was sent.
   std::optional<Checksum> pre_apply;
   /// File checksum of the raw object before it, where that has one.
   std::optional<Checksum> previous_file;
@@ -92,6 +92,15 @@ struct NewObject {
 
 /// What goes into the headers map. Without an author only Litestream-Timestamp.
 [[nodiscard]] Headers make_headers(const NewObject& object);
+
+/// Whether the two are known to be the same.
+[[nodiscard]] inline bool agree(const std::optional<Checksum>& left, const std::optional<Checksum>& right) {
+  return !left || !right || *left == *right;
+}
+
+/// Whether an object was made on what another one leads to. Yes, too, when they do not say so, and when it
+/// does not begin right behind that.
+[[nodiscard]] bool was_made_on(const Object& object, const Object& before);
 
 /// Fills in created_at, author and the checksums from `headers`. A missing or unreadable
 /// Litestream-Timestamp gives `server_time`, as in Litestream. An author needs an epoch; its other two fields

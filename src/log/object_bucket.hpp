@@ -65,8 +65,10 @@ class ObjectBucket {
   [[nodiscard]] virtual Result<Object> put(const Context& context, const NewObject& object,
                                            const ByteSource& source) = 0;
 
-  /// What is stored under the name. Error: not_found.
+  /// What is stored under the name. Error: not_found. On a cluster the answer may be behind for a moment.
   [[nodiscard]] virtual Result<Object> info(const Context& context, const ObjectName& name) = 0;
+  /// The same from the stream's leader, which is not behind.
+  [[nodiscard]] virtual Result<Object> newest_info(const Context& context, const ObjectName& name) = 0;
 
   /// The object's bytes, piece by piece; known to match the digest only when this returns success. Errors:
   /// not_found (it vanished), corrupt.

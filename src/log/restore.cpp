@@ -157,6 +157,7 @@ class Restorer {
     report_.txid = last_.name.max;
     report_.created_at = last_.created_at;
     report_.checksum = last_.checksum;
+    if (last_.name.level == raw_level) report_.file = last_.file_checksum;
     report_.page_size = builder_->page_size();
     report_.page_count = builder_->page_count();
     report_.objects = progress_.objects_done;

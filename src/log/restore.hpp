@@ -58,6 +58,8 @@ struct RestoreReport {
   base::WallTime created_at{};
   /// Of the database. Absent when Litestream wrote the last object.
   std::optional<Checksum> checksum;
+  /// File checksum of the last object, when it was a raw one that says so.
+  std::optional<Checksum> file;
   std::uint32_t page_size = 0;
   std::uint32_t page_count = 0;
   std::size_t objects = 0;

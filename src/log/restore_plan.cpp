@@ -48,6 +48,8 @@ class Chain {
   }
 
   [[nodiscard]] Txid reached() const { return reached_; }
+  /// It ends before an object that was made on another state.
+  [[nodiscard]] const Object* seam() const { return seam_; }
 
  private:
   [[nodiscard]] bool finished() const { return target_.txid && reached_ == *target_.txid; }
@@ -56,6 +58,10 @@ class Chain {
     while (!finished()) {
       advance_cursors();
       if (best_ == nullptr || best_->name.max <= reached_) break;
+      if (!plan_.objects.empty() && !was_made_on(*best_, plan_.objects.back())) {
+        seam_ = best_;
+        break;
+      }
       take(*best_);
     }
   }
@@ -91,6 +97,7 @@ class Chain {
   RestorePlan plan_;
   Txid reached_;
   const Object* best_ = nullptr;
+  const Object* seam_ = nullptr;
 };
 
 template <typename Predicate>
@@ -108,6 +115,13 @@ std::unexpected<Error> gap_after(Txid reached, const Object& next) {
   return failure(ErrorCode::gap, operation, to_string(next.name),
                  fmt::format("the log has a hole: TXIDs {} to {} are in no object", to_string(reached.next()),
                              to_string(next.name.min.previous())));
+}
+
+std::unexpected<Error> gap_at(const Object& seam) {
+  return failure(
+      ErrorCode::gap, operation, to_string(seam.name),
+      fmt::format("it was made on another state of TXID {} than the log has: servers lost that one",
+                  to_string(seam.name.min.previous())));
 }
 
 /// The smallest TXID above `txid` that can be restored, given that `reached` is the largest not above it.
@@ -163,7 +177,9 @@ Status check_target(const LogView& view, const RestoreTarget& target) {
 }
 
 /// Whether a chain that reaches this far is what was asked for.
-Status check_reached(const LogView& view, const RestoreTarget& target, Txid reached) {
+Status check_reached(const LogView& view, const RestoreTarget& target, const Chain& chain) {
+  const Txid reached = chain.reached();
+  if (chain.seam() != nullptr && reached != target.txid) return gap_at(*chain.seam());
   if (target.txid) {
     if (reached != *target.txid) return std::unexpected(txid_not_available(view, *target.txid, reached));
     return {};
@@ -192,7 +208,7 @@ Result<RestorePlan> plan_restore(const LogView& view, const RestoreTarget& targe
   if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
   Chain chain(view, target);
   RestorePlan plan = chain.build();
-  if (auto checked = check_reached(view, target, chain.reached()); !checked) {
+  if (auto checked = check_reached(view, target, chain); !checked) {
     return std::unexpected(checked.error());
   }
   return plan;
@@ -210,7 +226,7 @@ Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTar
   if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
   Chain chain(view, target);
   RestorePlan plan = chain.build_onward(from);
-  if (auto checked = check_reached(view, target, chain.reached()); !checked) {
+  if (auto checked = check_reached(view, target, chain); !checked) {
     return std::unexpected(checked.error());
   }
   return plan;

@@ -2,9 +2,9 @@
 //
 // Start from the newest snapshot that is not beyond the target, or from nothing. Then, again and again, of
 // all objects of levels 8 to 0 that continue what is reached (min <= reached + 1, max > reached) and are not
-// beyond the target take the one that reaches farthest; of equals the one with the smaller min, then the
-// higher level, then the earlier time. Objects may overlap, but nothing may be missing between them. This
-// reaches every TXID that any choice could reach.
+// beyond the target take the one that reaches farthest, but none that says that it was made on another state;
+// of equals the one with the smaller min, then the higher level, then the earlier time. Objects may overlap,
+// but nothing may be missing between them. This reaches every TXID that any choice could reach.
 #pragma once
 
 #include <cstdint>

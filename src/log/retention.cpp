@@ -74,7 +74,7 @@ class Planner {
         base_(find_base(view, cutoff_)) {}
 
   std::vector<Object> plan() {
-    // First what is stale: that it is, is told by raw objects that may go as well.
+    // First what is stale: that it is, is told by raw objects that may go then.
     add_stale();
     add_raw();
     for (int level = 1; level <= compaction_level_max; ++level) add_compacted(view_.level(level));
@@ -87,13 +87,33 @@ class Planner {
     return base_ != nullptr && object.name.max <= base_->name.max && object.created_at < cutoff_;
   }
 
+  // What makes a stale object stale, when it is an object that may go.
+  [[nodiscard]] static bool is_witness(const Object& object, const Object& stale) {
+    return object.author && object.author->epoch > stale.author->epoch && object.sequence < stale.sequence;
+  }
+
+  // Stale objects that stay, and that the newest raw object, which stays as well, does not show to be stale.
+  [[nodiscard]] std::vector<const Object*> without_witness() const {
+    std::vector<const Object*> objects;
+    const LogView::Level& raw = view_.level(raw_level);
+    for (const auto& [name, object] : view_.stale()) {
+      const bool goes = std::ranges::find(removals_, name, &Object::name) != removals_.end();
+      if (!goes && (raw.empty() || !is_witness(raw.rbegin()->second, object))) objects.push_back(&object);
+    }
+    return objects;
+  }
+
   void add_raw() {
     Coverage coverage(view_, grace_);
+    const auto unwitnessed = without_witness();
     const LogView::Level& raw = view_.level(raw_level);
     for (auto entry = raw.begin(); entry != raw.end() && std::next(entry) != raw.end(); ++entry) {
       const Object& object = entry->second;
       const bool replaceable = coverage.contains(object.name) || is_before_base(object);
       if (!replaceable || !grace_.is_over(object) || object.sequence > settled_) return;
+      // Whoever lists the log anew has to know what is stale.
+      if (std::ranges::any_of(unwitnessed, [&](const Object* stale) { return is_witness(object, *stale); }))
+        return;
       removals_.push_back(object);
     }
   }

@@ -174,7 +174,16 @@ Result<ObjectInfo> JetStreamObjectStore::lookup(const Context& context, std::str
 }
 
 Result<ObjectInfo> JetStreamObjectStore::info(const Context& context, std::string_view name) {
-  auto found = lookup(context, name, false);
+  return lookup_existing(context, name, false);
+}
+
+Result<ObjectInfo> JetStreamObjectStore::newest_info(const Context& context, std::string_view name) {
+  return lookup_existing(context, name, true);
+}
+
+Result<ObjectInfo> JetStreamObjectStore::lookup_existing(const Context& context, std::string_view name,
+                                                         bool from_leader) const {
+  auto found = lookup(context, name, from_leader);
   if (found && found->deleted) {
     return failure(ErrorCode::not_found, "look up object", std::string(name), "the object was deleted");
   }

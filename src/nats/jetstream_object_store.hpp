@@ -32,6 +32,7 @@ class JetStreamObjectStore final : public ObjectStore {
   [[nodiscard]] Result<ObjectInfo> put(const Context& context, std::string_view name, ByteSource source,
                                        const PutOptions& options) override;
   [[nodiscard]] Result<ObjectInfo> info(const Context& context, std::string_view name) override;
+  [[nodiscard]] Result<ObjectInfo> newest_info(const Context& context, std::string_view name) override;
   [[nodiscard]] Result<base::Bytes> get(const Context& context, const ObjectInfo& info,
                                         std::uint64_t size_max) override;
   [[nodiscard]] Status get(const Context& context, const ObjectInfo& info, const ByteSink& sink) override;
@@ -55,6 +56,8 @@ class JetStreamObjectStore final : public ObjectStore {
 
   /// The metadata message as it is now, tombstones included, read from the leader when asked to. Error
   /// not_found when there is none.
+  [[nodiscard]] Result<ObjectInfo> lookup_existing(const Context& context, std::string_view name,
+                                                   bool from_leader) const;
   [[nodiscard]] Result<ObjectInfo> lookup(const Context& context, std::string_view name,
                                           bool from_leader) const;
   /// Metadata messages that exist, tombstones included.

@@ -108,6 +108,8 @@ class ObjectStore {
   /// Error not_found when there is none or it was deleted. On a cluster the answer may be behind for a
   /// moment.
   [[nodiscard]] virtual Result<ObjectInfo> info(const Context& context, std::string_view name) = 0;
+  /// The same from the stream's leader, which is not behind.
+  [[nodiscard]] virtual Result<ObjectInfo> newest_info(const Context& context, std::string_view name) = 0;
 
   /// The whole object. Errors: not_found (also when it vanished meanwhile), corrupt (size or digest do not
   /// match), too_large (above size_max), unsupported (a link), and those of the transport.

@@ -7,15 +7,15 @@
 namespace litecluster::replication {
 
 log::FenceDriver DatabaseFence::driver() {
-  return {.apply = [this](const Context&, const log::LogView&, Txid txid) { return at(txid); },
+  return {.apply = [this](const Context&, const log::LogView& view, Txid) { return at(view.end()); },
           .make_file = [this](const Context& context, Txid txid) { return make_file(context, txid); }};
 }
 
-Status DatabaseFence::at(Txid txid) const {
-  const Txid position = database_.attach_report().log_end;
-  if (position == txid) return {};
-  return failure(ErrorCode::conflict, "take over log", "TXID " + to_string(txid),
-                 "somebody else appended meanwhile; the database is at TXID " + to_string(position));
+Status DatabaseFence::at(const log::LogEnd& end) const {
+  const db::AttachReport& attached = database_.attach_report();
+  if (attached.log_end == end.txid && log::agree(attached.log_end_file, end.file_checksum)) return {};
+  return failure(ErrorCode::conflict, "take over log", "TXID " + to_string(end.txid),
+                 "somebody else appended meanwhile; the database is at TXID " + to_string(attached.log_end));
 }
 
 // Asked again for the same TXID after a failure, it has to give the same file.

@@ -25,7 +25,7 @@ class DatabaseFence {
   [[nodiscard]] log::FenceDriver driver();
 
  private:
-  [[nodiscard]] Status at(Txid txid) const;
+  [[nodiscard]] Status at(const log::LogEnd& end) const;
   [[nodiscard]] Result<log::NewFile> make_file(const Context& context, Txid txid);
 
   db::Database& database_;

@@ -16,18 +16,6 @@ Error another_state(Txid applied) {
       "from an earlier one, or the replica follows another log");
 }
 
-// As far as both are known.
-bool agree(const std::optional<Checksum>& left, const std::optional<Checksum>& right) {
-  return !left || !right || *left == *right;
-}
-
-// Whether one raw object was made on what another one leads to, as far as they say.
-bool follows(const log::Object& object, const log::Object& before) {
-  if (!before.checksum) return true;
-  const AppliedState state{*before.checksum, before.file_checksum};
-  return check_made_on(object, before.name.max, state).has_value();
-}
-
 // The raw objects that follow `applied` without a gap, as many as are taken at once; they end where one was
 // made on another state than the one before it leads to.
 std::vector<log::Object> raw_run(const log::LogView& view, Txid applied) {
@@ -35,7 +23,7 @@ std::vector<log::Object> raw_run(const log::LogView& view, Txid applied) {
   for (Txid txid = applied.next(); run.size() < raw_objects_ahead_max; txid = txid.next()) {
     const log::Object* object = view.find(log::ObjectName::raw(txid));
     if (object == nullptr) break;
-    if (!run.empty() && !follows(*object, run.back())) break;
+    if (!run.empty() && !log::was_made_on(*object, run.back())) break;
     run.push_back(*object);
   }
   return run;
@@ -59,15 +47,18 @@ Status check_start(const std::vector<log::Object>& objects, Txid applied,
 
 Status check_made_on(const log::Object& object, Txid applied, const AppliedState& state) {
   if (object.name.min != applied.next()) return {};
-  if (agree(object.pre_apply, state.checksum) && agree(object.previous_file, state.file)) return {};
+  if (log::agree(object.pre_apply, state.checksum) && log::agree(object.previous_file, state.file)) return {};
   return std::unexpected(another_state(applied));
 }
 
 Status check_same_state(const log::LogView& view, Txid applied, const AppliedState& state) {
   const log::LogEnd end = view.end();
-  bool same = end.txid != applied || agree(end.checksum, state.checksum);
+  bool same = end.txid != applied || log::agree(end.checksum, state.checksum);
   if (const log::Object* const raw = view.find(log::ObjectName::raw(applied))) {
-    same = same && agree(raw->checksum, state.checksum) && agree(raw->file_checksum, state.file);
+    const bool this_one =
+        log::agree(raw->checksum, state.checksum) && log::agree(raw->file_checksum, state.file);
+    // What came where the log had passed already says nothing of what follows.
+    same = same && (this_one || view.out_of_turn(*raw));
   }
   if (same) return {};
   return std::unexpected(another_state(applied));

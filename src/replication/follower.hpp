@@ -10,7 +10,8 @@
 //   resource_exhausted  the disk is full
 //   permission_denied   the file system is read-only, or the files are somebody else's
 //   busy                another program keeps the replica's write lock
-//   failed_precondition the replica is ahead of the log, or its files were replaced or written by others
+//   failed_precondition the replica is ahead of the log, or at another state of its TXID; or its files were
+//                       replaced or written by others
 //   unavailable         NATS cannot be reached
 //   deadline_exceeded   none of these, and yet no progress
 #pragma once

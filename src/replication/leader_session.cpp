@@ -31,11 +31,12 @@ class LogAppendTarget final : public AppendTarget {
   log::LogWatcher& watcher_;
 };
 
-// Whether somebody else writes to our log, told by one raw object behind our fence. Older epochs are no
-// rivals: what they still write is stale, and the appender removes it.
+// Whether somebody else writes to our log, told by one raw object: of a newer epoch, wherever it stands; or
+// behind our fence. Older epochs are no rivals: what they still write is stale, and the appender removes it.
 bool is_of_a_rival(const log::Object& object, const log::Author& author, Txid fence) {
-  if (object.name.level != log::raw_level || object.name.max <= fence || object.author == author)
-    return false;
+  if (object.name.level != log::raw_level || object.author == author) return false;
+  if (object.author && object.author->epoch > author.epoch) return true;
+  if (object.name.max <= fence) return false;
   return !object.author || object.author->epoch >= author.epoch;
 }
 
@@ -105,7 +106,8 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::take_over(const Context& c
   auto appender = std::make_unique<log::Appender>(bucket, author, watcher->read_end());
   if (last_epoch != nullptr) *last_epoch = author.epoch;
   DatabaseFence fence(**attached, options.publisher.encoding, options.publisher.outbox.directory);
-  const auto fenced = log::fence_log(context, bucket, *appender, fence.driver());
+  // By the view that the database was compared with.
+  const auto fenced = log::fence_log(context, bucket, *appender, fence.driver(), view);
   if (!fenced) return std::unexpected(fenced.error());
   if (auto known = (*attached)->acknowledge(fenced->name.max, author.epoch); !known) {
     return std::unexpected(known.error());

@@ -133,7 +133,8 @@ class MaintainerImplementation final : public Maintainer {
   Result<bool> find_hole() {
     const auto has_hole = [](const log::LogView& view) {
       const auto& snapshots = view.level(log::snapshot_level);
-      return !view.gaps(snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max).empty();
+      const Txid after = snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max;
+      return !view.gaps(after).empty() || view.seam(after);
     };
     if (!watcher_.with_view(has_hole)) return false;
     // The watch may have missed something; a listing decides.

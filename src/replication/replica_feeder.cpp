@@ -267,13 +267,12 @@ Status ReplicaFeeder::seed(const Context& context, const std::optional<Txid>& ta
     if (*count == page.size()) return {};
     return failure(ErrorCode::io, "read", file.path().string(), "the file ends early");
   };
-  // Epoch and file are those of the last object; what follows will not be below the one, and say the other.
+  // The epoch is that of the last object; what follows will not be below it.
   const auto info = bucket_.info(context, log::ObjectName::raw(report->txid));
   const Epoch epoch = info && info->author ? info->author->epoch : Epoch(0);
-  const bool same = info && info->checksum && info->checksum == report->checksum;
   const auto seeded = replica_.seed({.txid = report->txid,
                                      .epoch = epoch,
-                                     .file = same ? info->file_checksum : std::nullopt,
+                                     .file = report->file,
                                      .page_size = report->page_size,
                                      .page_count = report->page_count,
                                      .checksum = report->checksum},

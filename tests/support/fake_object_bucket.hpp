@@ -146,6 +146,10 @@ class FakeObjectBucket : public log::ObjectBucket {
     if (found == objects_.end()) return failure(ErrorCode::not_found, "info", to_string(name), "no object");
     return found->second.object;
   }
+  [[nodiscard]] Result<log::Object> newest_info(const Context& context,
+                                                const log::ObjectName& name) override {
+    return info(context, name);
+  }
 
   [[nodiscard]] Status get(const Context& context, const log::Object& object,
                            const log::ByteSink& sink) override {

@@ -475,7 +475,6 @@ TEST_F(SameChecksum, DoesNotTakeTheFenceOfAnotherForWhatItCapturedItself) {
   expect_kept_aside_and_replica_without_it(second_);
 }
 
-// Between the move of a promotion and its attaching, a program writes into the database.
 // Servers lost the fence right after it was acknowledged, and somebody who did not know of it took its place.
 TEST_F(SameChecksum, DoesNotTakeAnotherObjectForItsFenceThatServersLost) {
   second_.start();
@@ -499,6 +498,7 @@ TEST_F(SameChecksum, DoesNotTakeAnotherObjectForItsFenceThatServersLost) {
   }));
 }
 
+// Between the move of a promotion and its attaching, a program writes into the database.
 TEST_F(SameChecksum, DoesNotTakeADatabaseForTheReplicaThatItWasBeforeSomebodyWrote) {
   second_.start();
   ASSERT_TRUE(follows_to_the_end(second_));

@@ -122,6 +122,20 @@ TEST_F(LeaderTest, AnotherPublisherOnTheBucketEndsTheFirstEvenIfThatIsIdle) {
   EXPECT_EQ(sync().error().code(), ErrorCode::deposed);
 }
 
+// Where servers lost a part of the log, a newer leader's fence may have gone there.
+TEST_F(LeaderTest, IsEndedByANewerEpochWhereverItStands) {
+  start();
+  write();
+  ASSERT_OK(sync());
+  const auto first = bucket_->info(soon(), log::ObjectName::raw(Txid(1)));
+  ASSERT_OK(first);
+  ASSERT_OK(bucket_->remove(soon(), *first));
+  log::NewObject newer{.name = first->name, .created_at = first->created_at};
+  newer.author = log::Author{.epoch = first->author->epoch.next(), .node = "newer", .incarnation = "n"};
+  ASSERT_OK(bucket_->put(soon(), newer, base::as_bytes("a fence in a hole")));
+  EXPECT_TRUE(eventually([&] { return is_fatal(ErrorCode::deposed); }));
+}
+
 TEST_F(LeaderTest, SaysOfEachObjectOnWhichStateItWasMade) {
   start();
   for (int count = 0; count < 3; ++count) {

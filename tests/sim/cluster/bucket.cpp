@@ -79,13 +79,25 @@ Result<log::Object> SimulatedBucket::put(const Context&, const log::NewObject& o
 
 Result<log::Object> SimulatedBucket::info(const Context& context, const log::ObjectName& name) {
   Simulation& simulation = process_.simulation();
-  auto answer = process_.ask<Result<log::Object>>(context, [&simulation, name]() -> Result<log::Object> {
-    const Server::Stored* const found = simulation.server.find(name);
-    if (found == nullptr || found->object.sequence.value() > simulation.visible_sequence()) {
-      return failure(ErrorCode::not_found, "info", to_string(name), "no object");
-    }
-    return found->object;
-  });
+  return look_up(context, name, [&simulation] { return simulation.visible_sequence(); });
+}
+
+Result<log::Object> SimulatedBucket::newest_info(const Context& context, const log::ObjectName& name) {
+  Simulation& simulation = process_.simulation();
+  return look_up(context, name, [&simulation] { return simulation.server.sequence(); });
+}
+
+Result<log::Object> SimulatedBucket::look_up(const Context& context, const log::ObjectName& name,
+                                             const std::function<std::uint64_t()>& visible) {
+  Simulation& simulation = process_.simulation();
+  auto answer =
+      process_.ask<Result<log::Object>>(context, [&simulation, name, visible]() -> Result<log::Object> {
+        const Server::Stored* const found = simulation.server.find(name);
+        if (found == nullptr || found->object.sequence.value() > visible()) {
+          return failure(ErrorCode::not_found, "info", to_string(name), "no object");
+        }
+        return found->object;
+      });
   if (!answer) return no_answer(context, "info", name);
   return std::move(*answer);
 }

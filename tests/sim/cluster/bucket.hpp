@@ -3,6 +3,8 @@
 // later, or never.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +24,7 @@ class SimulatedBucket final : public log::ObjectBucket {
   [[nodiscard]] Result<log::Object> put(const Context&, const log::NewObject&,
                                         const log::ByteSource&) override;
   [[nodiscard]] Result<log::Object> info(const Context& context, const log::ObjectName& name) override;
+  [[nodiscard]] Result<log::Object> newest_info(const Context& context, const log::ObjectName& name) override;
   [[nodiscard]] Status get(const Context&, const log::Object&, const log::ByteSink&) override;
   [[nodiscard]] Status get_many(const Context& context, std::span<const log::Object> objects, std::uint64_t,
                                 const EachObject& each) override;
@@ -39,6 +42,9 @@ class SimulatedBucket final : public log::ObjectBucket {
   [[nodiscard]] Result<base::Bytes> fetch(const Context& context, const log::Object& object);
 
  private:
+  [[nodiscard]] Result<log::Object> look_up(const Context& context, const log::ObjectName& name,
+                                            const std::function<std::uint64_t()>& visible);
+
   Process& process_;
   std::string name_ = "log";
   Revision told_;  // of a planted mistake

@@ -162,8 +162,8 @@ Status Feeder::seed(const Context& context, std::optional<Txid> target) {
     const StateId state = replica().content().state;
     const bool torn = replica().torn();
     process_.work(process_.simulation().schedule.between(0, process_.unit() / 50));
-    const bool same = info && info->checksum == content.checksum;
-    replica().become(content, reached, epoch, same ? info->file_checksum : std::nullopt);
+    const bool raw = last->name.level == log::raw_level;
+    replica().become(content, reached, epoch, raw ? last->file_checksum : std::nullopt);
     ++process_.simulation().statistics.seeds;
     // What nobody else has went with the power.
     if (torn && process_.simulation().lossy()) process_.simulation().judge.excused(state, content.state);

@@ -23,8 +23,9 @@ log::CompactionSchedule make_schedule(Time unit) {
 }
 
 bool is_of_a_rival(const log::Object& object, const log::Author& author, Txid fence) {
-  if (object.name.level != log::raw_level || object.name.max <= fence || object.author == author)
-    return false;
+  if (object.name.level != log::raw_level || object.author == author) return false;
+  if (object.author && object.author->epoch > author.epoch) return true;
+  if (object.name.max <= fence) return false;
   return !object.author || object.author->epoch >= author.epoch;
 }
 
@@ -222,7 +223,8 @@ Status LeaderSession::round() {
 Result<bool> LeaderSession::find_hole() {
   const auto has_hole = [](const log::LogView& view) {
     const auto& snapshots = view.level(log::snapshot_level);
-    return !view.gaps(snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max).empty();
+    const Txid after = snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max;
+    return !view.gaps(after).empty() || view.seam(after);
   };
   if (!has_hole(watch_.view())) return false;
   const auto view = log::read_log(stop_, bucket_);

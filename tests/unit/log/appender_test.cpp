@@ -151,6 +151,23 @@ TEST_F(AppenderTest, RemovesNobodysObjectOnceItsOwnFenceIsLost) {
   EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(3)))->author, author(2, "other"));
 }
 
+// Servers lost its last object; somebody who did not know of it took the place, and the sequences went on.
+TEST_F(AppenderTest, DoesNotGoOnBehindAnotherObjectInThePlaceOfItsOwn) {
+  const auto former = make_appender(1, "former");
+  former->start({});
+  append_many(*former, 1);
+  auto copy = model_;
+  const auto leader = make_appender(2, "leader");
+  leader->start({.txid = Txid(1)});
+  append_many(*leader, 1);
+  bucket_.lose_end(1);
+  ASSERT_TRUE(former->append(context_, {.payload = copy.commit(clock_.wall_time())}));
+  bucket_.advance_sequence(10);
+  const auto refused = append_next(*leader);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::gap) << refused.error().message();
+}
+
 // Servers lost TXID 2, and the view of the leader of epoch 2 does not show what had come after it.
 TEST_F(AppenderTest, RemovesNothingThatWasThereBeforeItsFence) {
   const auto former = make_appender(1, "former");
@@ -160,11 +177,14 @@ TEST_F(AppenderTest, RemovesNothingThatWasThereBeforeItsFence) {
   append_many(*former, 2);
   ASSERT_TRUE(bucket_.remove(context_, *bucket_.info(context_, ObjectName::raw(Txid(2)))));
   const Author late = author(2, "late");
-  Appender leader(bucket_, late, [&](const Context&, Revision) -> Result<LogEnd> {
-    return LogEnd{.txid = Txid(2), .author = late};
+  bool blind = true;
+  Appender leader(bucket_, late, [&](const Context& context, Revision sequence) -> Result<LogEnd> {
+    if (blind) return LogEnd{.txid = Txid(2), .author = late};
+    return read_end_by_listing(bucket_)(context, sequence);
   });
   leader.start({.txid = Txid(1)});
   ASSERT_TRUE(leader.append(context_, {.payload = copy.commit(clock_.wall_time())}));
+  blind = false;
   const auto refused = leader.append(context_, {.payload = copy.commit(clock_.wall_time())});
   EXPECT_EQ(refused.error().code(), ErrorCode::deposed);
   EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(3)))->author, author(1, "former"));

@@ -14,6 +14,7 @@ namespace {
 using test::compacted;
 using test::ObjectMaker;
 using test::raw;
+using test::raw_on;
 using test::view_of;
 
 TEST(CatchUpPlan, TakesTheFewObjectsBehindTheReplica) {
@@ -34,6 +35,15 @@ TEST(CatchUpPlan, TakesOneCompactedObjectInsteadOfManySmallOnes) {
   ASSERT_EQ(plan->objects.size(), 2U);
   EXPECT_EQ(plan->objects[0].name.level, 1);
   EXPECT_EQ(plan->objects[1].name, ObjectName::raw(Txid(101)));
+}
+
+TEST(CatchUpPlan, GoesAsFarAsOneObjectIsMadeOnTheOther) {
+  const LogView view = view_of(raw(1), raw(2), raw_on(3, 2), raw_on(4, 33), raw_on(5, 4));
+  const auto plan = plan_catch_up(view, Txid(1));
+  ASSERT_TRUE(plan);
+  EXPECT_FALSE(plan->reseed);
+  ASSERT_EQ(plan->objects.size(), 2U);
+  EXPECT_EQ(plan->objects.back().name, ObjectName::raw(Txid(3)));
 }
 
 TEST(CatchUpPlan, SeedsAgainWhenNoChainLeadsOn) {

@@ -12,6 +12,7 @@ using test::at_second;
 using test::compacted;
 using test::ObjectMaker;
 using test::raw;
+using test::raw_on;
 using test::view_of;
 
 CompactionSchedule schedule(CompactionOptions options = {}) {
@@ -26,6 +27,18 @@ TEST(CompactionSchedule, MergesAnIntervalOnceItIsOver) {
   const auto job = schedule().next(full, at_second(12));
   ASSERT_TRUE(job);
   EXPECT_EQ(job->output(), (ObjectName{1, Txid(1), Txid(9)}));
+}
+
+TEST(CompactionSchedule, DoesNotMergeWhatWasMadeOnAnotherState) {
+  const LogView view = view_of(raw(1), raw(2), raw(3), raw_on(4, 33), raw_on(5, 4), raw(11));
+  const auto first = schedule().next(view, at_second(12));
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->output(), (ObjectName{1, Txid(1), Txid(3)}));
+  LogView merged = view;
+  ASSERT_TRUE(merged.put(compacted(1, 1, 3)));
+  const auto second = schedule().next(merged, at_second(12));
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->output(), (ObjectName{1, Txid(4), Txid(5)}));
 }
 
 TEST(CompactionSchedule, MergesOnlyWhatIsNew) {

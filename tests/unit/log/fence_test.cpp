@@ -145,32 +145,47 @@ TEST_F(FenceTest, ThatArrivesLateIsRecognisedUnderItsName) {
 
 // The servers lost TXIDs 2 and 3. Somebody's fence went to 2, which is all that this one did; the old
 // leader's next append went behind that.
-TEST_F(FenceTest, RemovesAStaleObjectThatALostEndOfTheLogLeftUnderItsName) {
-  const auto old_leader = make_appender(1, "old");
-  old_leader->start({});
-  append_many(*old_leader, 2);
-  const Txid hole = old_leader->end();
-  append_many(*old_leader, 1);
-  bucket_.lose_end(2);
-  ASSERT_TRUE(bucket_.put(context_,
-                          {.name = ObjectName::raw(hole),
-                           .created_at = clock_.wall_time(),
-                           .author = author(2, "second"),
-                           .checksum = model_.checksum()},
-                          *make_fence_file(hole, model_.page_count(), model_.page(1), clock_.wall_time(),
-                                           ltx::PageEncoding::block)));
-  EXPECT_FALSE(append_next(*old_leader));
-  ASSERT_TRUE(bucket_.contains(ObjectName::raw(Txid(4))));
-  // It stands at 2. The next goes to 3, which is free, and the one after it finds 4 taken.
-  const auto third = make_appender(3, "third");
-  const auto fence = fence_log(context_, bucket_, *third, driver());
-  ASSERT_TRUE(fence) << fence.error().message();
-  EXPECT_EQ(fence->name, ObjectName::raw(Txid(3)));
+class FenceBelowAStaleObject : public FenceTest {
+ protected:
+  void SetUp() override {
+    const auto old_leader = make_appender(1, "old");
+    old_leader->start({});
+    append_many(*old_leader, 2);
+    const Txid hole = old_leader->end();
+    append_many(*old_leader, 1);
+    bucket_.lose_end(2);
+    ASSERT_TRUE(bucket_.put(context_,
+                            {.name = ObjectName::raw(hole),
+                             .created_at = clock_.wall_time(),
+                             .author = author(2, "second"),
+                             .checksum = model_.checksum()},
+                            *make_fence_file(hole, model_.page_count(), model_.page(1), clock_.wall_time(),
+                                             ltx::PageEncoding::block)));
+    at_three_ = model_;
+    EXPECT_EQ(append_next(*old_leader).error().code(), ErrorCode::gap);
+    ASSERT_TRUE(bucket_.contains(ObjectName::raw(Txid(4))));
+    // It stands at 2. The next goes to 3, which is free.
+    const auto fence = fence_log(context_, bucket_, *third_, driver());
+    ASSERT_TRUE(fence) << fence.error().message();
+    EXPECT_EQ(fence->name, ObjectName::raw(Txid(3)));
+  }
+
+  std::unique_ptr<Appender> third_ = make_appender(3, "third");
+  litecluster::test::ModelDatabase at_three_;
+};
+
+TEST_F(FenceBelowAStaleObject, IsFollowedByTheNextFenceInItsPlace) {
   const auto fourth = make_appender(4, "fourth");
   const auto next = fence_log(context_, bucket_, *fourth, driver());
   ASSERT_TRUE(next) << next.error().message();
   EXPECT_EQ(next->name, ObjectName::raw(Txid(4)));
   EXPECT_EQ(next->author, author(4, "fourth"));
+}
+
+TEST_F(FenceBelowAStaleObject, IsFollowedByItsAuthorsNextAppendInItsPlace) {
+  const auto next = third_->append(context_, {.payload = at_three_.commit(clock_.wall_time())});
+  ASSERT_TRUE(next) << next.error().message();
+  EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(4)))->author, author(3, "third"));
 }
 
 TEST_F(FenceTest, IsRefusedWhenANewerEpochIsInTheLog) {

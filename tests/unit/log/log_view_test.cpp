@@ -13,6 +13,7 @@ namespace {
 using test::compacted;
 using test::ObjectMaker;
 using test::raw;
+using test::raw_on;
 using test::view_of;
 
 TEST(LogView, EndsAtTheHighestTxid) {
@@ -121,6 +122,28 @@ TEST(LogView, ClassifiesTheSameWhateverTheOrderOfArrival) {
     EXPECT_EQ(view.level(0), reference.level(0));
     EXPECT_EQ(view.end().txid, reference.end().txid);
   }
+}
+
+// The first of an epoch in the stream is its fence, whatever name a sleeper of that epoch used again later.
+TEST(LogView, KnowsTheFenceOfAnEpochByItsPlaceInTheStream) {
+  const Object fence = raw(60, 2, 50);
+  const Object sleeper = raw(3, 2, 300);
+  const Object newer = raw(100, 3, 100);
+  const Object late = raw(61, 1, 70);
+  const LogView one = view_of(sleeper, fence, newer, late);
+  const LogView other = view_of(fence, newer, sleeper, late);
+  for (const LogView& view : {one, other}) {
+    EXPECT_EQ(view.stale().size(), 2U);
+    EXPECT_EQ(view.level(0).size(), 2U);
+  }
+}
+
+TEST(LogView, NamesWhereAnObjectWasMadeOnAnotherState) {
+  const LogView view = view_of(raw(1), raw(2), raw_on(3, 2), raw_on(4, 33), raw_on(5, 4));
+  EXPECT_EQ(view.seam(Txid(0)), Txid(3));
+  EXPECT_EQ(view.seam(Txid(3)), Txid(3));
+  EXPECT_FALSE(view.seam(Txid(4)));
+  EXPECT_FALSE(view_of(raw(1), raw(2), raw(4)).seam(Txid(0))) << "they do not say so";
 }
 
 TEST(LogView, NamesTheGapsBetweenDeltas) {

@@ -48,6 +48,13 @@ inline Object raw(std::uint64_t txid, std::uint64_t epoch = 1, std::uint64_t seq
   return ObjectMaker{.min = txid, .max = txid, .epoch = epoch, .sequence = sequence};
 }
 
+/// The raw object of `txid`, made on a state with this checksum. That of raw(n) is n.
+inline Object raw_on(std::uint64_t txid, std::uint64_t state) {
+  Object object = raw(txid);
+  object.pre_apply = Checksum(state);
+  return object;
+}
+
 inline Object compacted(int level, std::uint64_t min, std::uint64_t max) {
   return ObjectMaker{.level = level, .min = min, .max = max};
 }

@@ -16,6 +16,7 @@ using test::at_second;
 using test::compacted;
 using test::ObjectMaker;
 using test::raw;
+using test::raw_on;
 using test::view_of;
 
 std::vector<std::string> names(const RestorePlan& plan) {
@@ -51,6 +52,26 @@ TEST(RestorePlan, PrefersTheSmallerMinThenTheHigherLevelThenTheEarlierTime) {
   const auto plan = plan_restore(view, RestoreTarget::latest());
   ASSERT_TRUE(plan);
   EXPECT_EQ(names(*plan), (Names{"9:1-5", "2:6-9"}));
+}
+
+// Servers lost the TXID 3 on which 4 was made; another one took its place.
+TEST(RestorePlan, EndsWhereAnObjectWasMadeOnAnotherState) {
+  const LogView view = view_of(raw(1), raw(2), raw(3), raw_on(4, 33), raw_on(5, 4));
+  EXPECT_EQ(plan_restore(view, RestoreTarget::latest()).error().code(), ErrorCode::gap);
+  EXPECT_EQ(plan_restore(view, RestoreTarget::at(Txid(5))).error().code(), ErrorCode::gap);
+  EXPECT_EQ(plan_onward(view, Txid(2), RestoreTarget::latest()).error().code(), ErrorCode::gap);
+  const auto before = plan_restore(view, RestoreTarget::at(Txid(3)));
+  ASSERT_TRUE(before) << before.error().message();
+  EXPECT_EQ(before->txid(), Txid(3));
+  const auto reachable = plan_reachable(view);
+  ASSERT_TRUE(reachable);
+  EXPECT_EQ(reachable->txid(), Txid(3));
+  // A snapshot leads over it.
+  LogView healed = view;
+  ASSERT_TRUE(healed.put(compacted(9, 1, 4)));
+  const auto plan = plan_restore(healed, RestoreTarget::latest());
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(names(*plan), (Names{"9:1-4", "0:5-5"}));
 }
 
 TEST(RestorePlan, ToATxidNeverGoesBeyondIt) {

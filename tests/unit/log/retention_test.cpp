@@ -42,6 +42,21 @@ TEST(Retention, RemovesRawObjectsOnceCompactedAndPastTheGrace) {
   EXPECT_EQ(removed(view, at_second(9000)), (Removed{ObjectName::raw(Txid(1)), ObjectName::raw(Txid(2))}));
 }
 
+// Epoch 1 wrote 5 behind the fence of epoch 2; what follows it in the stream says nothing of that.
+TEST(Retention, KeepsWhatShowsThatAnObjectIsStale) {
+  const LogView view =
+      view_of(raw(1, 1, 10), raw(2, 2, 20), raw(5, 1, 30), raw(3, 3, 40), raw(4, 3, 50), compacted(1, 1, 3));
+  ASSERT_EQ(view.stale().size(), 1U);
+  ASSERT_EQ(view.end().txid, Txid(4));
+  const auto gone = removed(view, at_second(9000));
+  EXPECT_EQ(gone, (Removed{ObjectName::raw(Txid(1))}));
+  LogView listed;
+  for (const Object& object : {raw(2, 2, 20), raw(5, 1, 30), raw(3, 3, 40), raw(4, 3, 50)}) {
+    ASSERT_TRUE(listed.put(object));
+  }
+  EXPECT_EQ(listed.end().txid, Txid(4));
+}
+
 TEST(Retention, NeverRemovesTheNewestRawObject) {
   const LogView view = view_of(raw(1), raw(2), compacted(1, 1, 2), compacted(9, 1, 2));
   EXPECT_EQ(removed(view, at_second(1'000'000)), (Removed{ObjectName::raw(Txid(1))}));

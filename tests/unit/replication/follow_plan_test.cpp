@@ -121,6 +121,18 @@ TEST_F(FollowPlanBesideAnotherHistory, GoesAsFarAsOneObjectIsMadeOnTheOther) {
   EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(5), true, AppliedState{Checksum(50)})));
 }
 
+TEST_F(FollowPlanBesideAnotherHistory, LooksPastWhatCameWhereTheLogHadPassedAlready) {
+  log::Object late;
+  late.name = log::ObjectName::raw(Txid(3));
+  late.size = 1000;
+  late.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
+  late.checksum = Checksum(31);
+  late.sequence = Revision(++sequence);
+  ASSERT_TRUE(view.put(late));
+  EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)}), 2));
+  EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
+}
+
 TEST_F(FollowPlanBesideAnotherHistory, LooksAtCompactionsAsWell) {
   for (std::uint64_t txid = 4; txid <= 5; ++txid) view.forget(log::ObjectName::raw(Txid(txid)));
   log::Object object;
