@@ -151,12 +151,12 @@ Result<Appender::Outcome> Appender::put(const Context& context, const NewObject&
 
 /// What stands under a name that the server says is taken.
 Result<Object> Appender::find_taken(const Context& context, const ObjectName& name) {
-  auto found = bucket_.info(context, name);
+  auto found = bucket_.newest_info(context, name);
   if (found || found.error().code() != ErrorCode::not_found) return found;
   // A tombstone: somebody wrote this TXID, and it was removed again. Who writes now?
   const auto end = read_end_(context, Revision());
   if (!end) return std::unexpected(end.error());
-  if (end->txid >= name.max) return std::unexpected(depose(name, end->author));
+  if (end->txid >= name.max && end->author != author_) return std::unexpected(depose(name, end->author));
   return found;
 }
 
@@ -186,9 +186,12 @@ Status Appender::check_last(const Context& context) {
   if (!last && last.error().code() == ErrorCode::not_found) return {};
   if (!last) return std::unexpected(last.error().within(operation, to_string(name)));
   if (last->author == author_ && (sequence_.is_zero() || last->sequence == sequence_)) return {};
+  if (!last->author || last->author->epoch > author_.epoch) {
+    return std::unexpected(depose(name, last->author));
+  }
   ended_ = Error(ErrorCode::gap, operation, to_string(name),
                  fmt::format("the bucket has lost its end: where our last object was stands one by {}",
-                             last->author ? to_string(*last->author) : "a writer without an epoch"));
+                             to_string(*last->author)));
   return std::unexpected(*ended_);
 }
 

@@ -148,20 +148,6 @@ void LogView::find_end() {
   }
 }
 
-std::optional<Txid> LogView::seam(Txid after) const {
-  std::optional<Txid> last;
-  for (int number = raw_level; number <= compaction_level_max; ++number) {
-    const Object* before = nullptr;
-    for (const auto& [name, object] : level(number)) {
-      if (before != nullptr && before->name.max >= after && !was_made_on(object, *before)) {
-        last = std::max(last.value_or(Txid()), before->name.max);
-      }
-      before = &object;
-    }
-  }
-  return last;
-}
-
 std::vector<TxidRange> LogView::gaps(Txid after) const {
   std::vector<TxidRange> covered;
   for (int number = raw_level; number <= compaction_level_max; ++number) {

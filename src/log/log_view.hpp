@@ -89,9 +89,6 @@ class LogView {
   /// The highest TXID of any object that is not stale, and what the object says (an L0 object if there is
   /// one).
   [[nodiscard]] LogEnd end() const;
-  /// The last TXID above `after` on which the object that follows was not made, as far as they say: servers
-  /// lost what it was made on. Nothing: there is none such.
-  [[nodiscard]] std::optional<Txid> seam(Txid after) const;
   /// The highest epoch that any object ever seen carries, at any level; 0 when none does.
   [[nodiscard]] Epoch highest_epoch() const { return highest_epoch_; }
   /// TXIDs above `after`, up to the end, that no object of levels 0 to 8 covers; ascending.

@@ -58,7 +58,7 @@ class Restorer {
       if (found != nullptr && found->sequence == bad.sequence) view->forget(bad.name);
     }
     if (builder_ && builder_->txid()) {
-      if (auto onward = plan_onward(*view, *builder_->txid(), options_.target)) {
+      if (auto onward = plan_onward(*view, last_, options_.target)) {
         set_plan(std::move(*onward));
         return {};
       }

@@ -35,8 +35,9 @@ class Chain {
     }
   }
 
-  RestorePlan build_onward(Txid from) {
+  RestorePlan build_onward(Txid from, const Object* last) {
     reached_ = from;
+    last_ = last;
     extend();
     return std::move(plan_);
   }
@@ -58,7 +59,7 @@ class Chain {
     while (!finished()) {
       advance_cursors();
       if (best_ == nullptr || best_->name.max <= reached_) break;
-      if (!plan_.objects.empty() && !was_made_on(*best_, plan_.objects.back())) {
+      if (last_ != nullptr && !was_made_on(*best_, *last_)) {
         seam_ = best_;
         break;
       }
@@ -68,6 +69,7 @@ class Chain {
 
   void take(const Object& object) {
     plan_.objects.push_back(object);
+    last_ = &object;
     reached_ = object.name.max;
   }
 
@@ -97,6 +99,7 @@ class Chain {
   RestorePlan plan_;
   Txid reached_;
   const Object* best_ = nullptr;
+  const Object* last_ = nullptr;  ///< of the view, or what was applied before
   const Object* seam_ = nullptr;
 };
 
@@ -222,14 +225,27 @@ Result<RestorePlan> plan_reachable(const LogView& view) {
   return failure(ErrorCode::not_found, operation, "", "the bucket holds no object that begins at TXID 1");
 }
 
-Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target) {
+namespace {
+
+Result<RestorePlan> plan_onward(const LogView& view, Txid from, const Object* last,
+                                const RestoreTarget& target) {
   if (auto checked = check_target(view, target); !checked) return std::unexpected(checked.error());
   Chain chain(view, target);
-  RestorePlan plan = chain.build_onward(from);
+  RestorePlan plan = chain.build_onward(from, last);
   if (auto checked = check_reached(view, target, chain); !checked) {
     return std::unexpected(checked.error());
   }
   return plan;
+}
+
+}  // namespace
+
+Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target) {
+  return plan_onward(view, from, nullptr, target);
+}
+
+Result<RestorePlan> plan_onward(const LogView& view, const Object& last, const RestoreTarget& target) {
+  return plan_onward(view, last.name.max, &last, target);
 }
 
 }  // namespace litecluster::log

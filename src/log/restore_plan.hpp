@@ -2,9 +2,10 @@
 //
 // Start from the newest snapshot that is not beyond the target, or from nothing. Then, again and again, of
 // all objects of levels 8 to 0 that continue what is reached (min <= reached + 1, max > reached) and are not
-// beyond the target take the one that reaches farthest, but none that says that it was made on another state;
-// of equals the one with the smaller min, then the higher level, then the earlier time. Objects may overlap,
-// but nothing may be missing between them. This reaches every TXID that any choice could reach.
+// beyond the target take the one that reaches farthest; of equals the one with the smaller min, then the
+// higher level, then the earlier time. Objects may overlap, but nothing may be missing between them. This
+// reaches every TXID that any choice could reach. It ends, as at a hole, before an object that says that it
+// was made on another state.
 #pragma once
 
 #include <cstdint>
@@ -57,5 +58,8 @@ struct RestorePlan {
 /// How to go on from the state after `from`, which is on the way to the target, without a new start. The plan
 /// may be empty: nothing more to apply. Errors: as above.
 [[nodiscard]] Result<RestorePlan> plan_onward(const LogView& view, Txid from, const RestoreTarget& target);
+/// The same from the state after `last`, which is known to be the last object applied.
+[[nodiscard]] Result<RestorePlan> plan_onward(const LogView& view, const Object& last,
+                                              const RestoreTarget& target);
 
 }  // namespace litecluster::log

@@ -74,7 +74,7 @@ class Planner {
         base_(find_base(view, cutoff_)) {}
 
   std::vector<Object> plan() {
-    // First what is stale: that it is, is told by raw objects that may go then.
+    // First what is stale: that it is, is told by raw objects that may go once it is gone.
     add_stale();
     add_raw();
     for (int level = 1; level <= compaction_level_max; ++level) add_compacted(view_.level(level));
@@ -92,13 +92,13 @@ class Planner {
     return object.author && object.author->epoch > stale.author->epoch && object.sequence < stale.sequence;
   }
 
-  // Stale objects that stay, and that the newest raw object, which stays as well, does not show to be stale.
+  // Stale objects that the newest raw object, which stays, does not show to be stale. Those that go now are
+  // among them, since a removal can fail.
   [[nodiscard]] std::vector<const Object*> without_witness() const {
     std::vector<const Object*> objects;
     const LogView::Level& raw = view_.level(raw_level);
     for (const auto& [name, object] : view_.stale()) {
-      const bool goes = std::ranges::find(removals_, name, &Object::name) != removals_.end();
-      if (!goes && (raw.empty() || !is_witness(raw.rbegin()->second, object))) objects.push_back(&object);
+      if (raw.empty() || !is_witness(raw.rbegin()->second, object)) objects.push_back(&object);
     }
     return objects;
   }
@@ -112,8 +112,9 @@ class Planner {
       const bool replaceable = coverage.contains(object.name) || is_before_base(object);
       if (!replaceable || !grace_.is_over(object) || object.sequence > settled_) return;
       // Whoever lists the log anew has to know what is stale.
-      if (std::ranges::any_of(unwitnessed, [&](const Object* stale) { return is_witness(object, *stale); }))
-        return;
+      const bool is_needed =
+          std::ranges::any_of(unwitnessed, [&](const Object* stale) { return is_witness(object, *stale); });
+      if (is_needed) continue;
       removals_.push_back(object);
     }
   }

@@ -106,8 +106,10 @@ Result<std::unique_ptr<LeaderSession>> LeaderSession::take_over(const Context& c
   auto appender = std::make_unique<log::Appender>(bucket, author, watcher->read_end());
   if (last_epoch != nullptr) *last_epoch = author.epoch;
   DatabaseFence fence(**attached, options.publisher.encoding, options.publisher.outbox.directory);
-  // By the view that the database was compared with.
-  const auto fenced = log::fence_log(context, bucket, *appender, fence.driver(), view);
+  // Attaching may have taken long: the view of before could be older than what retention has removed since.
+  std::optional<log::LogView> now;
+  if (watcher->status()) now = watcher->view();
+  const auto fenced = log::fence_log(context, bucket, *appender, fence.driver(), std::move(now));
   if (!fenced) return std::unexpected(fenced.error());
   if (auto known = (*attached)->acknowledge(fenced->name.max, author.epoch); !known) {
     return std::unexpected(known.error());

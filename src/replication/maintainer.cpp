@@ -9,6 +9,7 @@
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
 #include "log/restore.hpp"
+#include "log/restore_plan.hpp"
 #include "log/settled_sequence.hpp"
 #include "log/snapshot_schedule.hpp"
 #include "ltx/encoder.hpp"
@@ -129,12 +130,15 @@ class MaintainerImplementation final : public Maintainer {
     return remove_orphans();
   }
 
-  // Objects that vanished from the bucket: without a new snapshot nobody could start from the log any more.
+  // Objects that vanished from the bucket, or two histories that meet: without a new snapshot nobody could
+  // start from the log any more.
   Result<bool> find_hole() {
     const auto has_hole = [](const log::LogView& view) {
       const auto& snapshots = view.level(log::snapshot_level);
       const Txid after = snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max;
-      return !view.gaps(after).empty() || view.seam(after);
+      if (!view.gaps(after).empty()) return true;
+      const auto plan = log::plan_restore(view, log::RestoreTarget::latest());
+      return !plan && plan.error().code() == ErrorCode::gap;
     };
     if (!watcher_.with_view(has_hole)) return false;
     // The watch may have missed something; a listing decides.

@@ -136,6 +136,29 @@ TEST_F(LeaderTest, IsEndedByANewerEpochWhereverItStands) {
   EXPECT_TRUE(eventually([&] { return is_fatal(ErrorCode::deposed); }));
 }
 
+TEST_F(LeaderTest, BridgesThePlaceWhereTwoHistoriesMeetByASnapshot) {
+  start();
+  for (int count = 0; count < 2; ++count) {
+    write();
+    ASSERT_OK(sync());
+  }
+  const auto second = bucket_->info(soon(), log::ObjectName::raw(Txid(2)));
+  ASSERT_OK(second);
+  ASSERT_OK(bucket_->remove(soon(), *second));
+  ASSERT_OK(bucket_->put(soon(),
+                         {.name = second->name,
+                          .created_at = second->created_at,
+                          .author = second->author,
+                          .checksum = second->checksum->toggled(Checksum(9))},
+                         base::as_bytes("what took the place of the one that servers lost")));
+  EXPECT_TRUE(eventually([&] {
+    const auto view = log::read_log(soon(), *bucket_);
+    return view && !view->level(log::snapshot_level).empty();
+  }));
+  EXPECT_OK(log::restore(soon(60s), *bucket_, {.output = directory_ / "restored.db"}));
+  EXPECT_FALSE(session_->publisher().fatal());
+}
+
 TEST_F(LeaderTest, SaysOfEachObjectOnWhichStateItWasMade) {
   start();
   for (int count = 0; count < 3; ++count) {

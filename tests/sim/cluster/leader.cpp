@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "log/restore.hpp"
+#include "log/restore_plan.hpp"
 #include "log/snapshot_schedule.hpp"
 
 namespace litecluster::test::cluster {
@@ -224,7 +225,9 @@ Result<bool> LeaderSession::find_hole() {
   const auto has_hole = [](const log::LogView& view) {
     const auto& snapshots = view.level(log::snapshot_level);
     const Txid after = snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max;
-    return !view.gaps(after).empty() || view.seam(after);
+    if (!view.gaps(after).empty()) return true;
+    const auto plan = log::plan_restore(view, log::RestoreTarget::latest());
+    return !plan && plan.error().code() == ErrorCode::gap;
   };
   if (!has_hole(watch_.view())) return false;
   const auto view = log::read_log(stop_, bucket_);

@@ -168,6 +168,16 @@ TEST_F(AppenderTest, DoesNotGoOnBehindAnotherObjectInThePlaceOfItsOwn) {
   EXPECT_EQ(refused.error().code(), ErrorCode::gap) << refused.error().message();
 }
 
+// Litestream knows no names that are taken.
+TEST_F(AppenderTest, IsDeposedByWhoeverWritesOverItsLastObject) {
+  const auto appender = make_appender(1);
+  appender->start({});
+  append_many(*appender, 2);
+  ASSERT_TRUE(bucket_.remove(context_, *bucket_.info(context_, ObjectName::raw(Txid(2)))));
+  ASSERT_TRUE(bucket_.put(context_, {.name = ObjectName::raw(Txid(2))}, base::as_bytes("Litestream's")));
+  EXPECT_EQ(append_next(*appender).error().code(), ErrorCode::deposed);
+}
+
 // Servers lost TXID 2, and the view of the leader of epoch 2 does not show what had come after it.
 TEST_F(AppenderTest, RemovesNothingThatWasThereBeforeItsFence) {
   const auto former = make_appender(1, "former");

@@ -13,7 +13,6 @@ namespace {
 using test::compacted;
 using test::ObjectMaker;
 using test::raw;
-using test::raw_on;
 using test::view_of;
 
 TEST(LogView, EndsAtTheHighestTxid) {
@@ -136,14 +135,6 @@ TEST(LogView, KnowsTheFenceOfAnEpochByItsPlaceInTheStream) {
     EXPECT_EQ(view.stale().size(), 2U);
     EXPECT_EQ(view.level(0).size(), 2U);
   }
-}
-
-TEST(LogView, NamesWhereAnObjectWasMadeOnAnotherState) {
-  const LogView view = view_of(raw(1), raw(2), raw_on(3, 2), raw_on(4, 33), raw_on(5, 4));
-  EXPECT_EQ(view.seam(Txid(0)), Txid(3));
-  EXPECT_EQ(view.seam(Txid(3)), Txid(3));
-  EXPECT_FALSE(view.seam(Txid(4)));
-  EXPECT_FALSE(view_of(raw(1), raw(2), raw(4)).seam(Txid(0))) << "they do not say so";
 }
 
 TEST(LogView, NamesTheGapsBetweenDeltas) {

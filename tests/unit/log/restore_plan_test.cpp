@@ -60,6 +60,8 @@ TEST(RestorePlan, EndsWhereAnObjectWasMadeOnAnotherState) {
   EXPECT_EQ(plan_restore(view, RestoreTarget::latest()).error().code(), ErrorCode::gap);
   EXPECT_EQ(plan_restore(view, RestoreTarget::at(Txid(5))).error().code(), ErrorCode::gap);
   EXPECT_EQ(plan_onward(view, Txid(2), RestoreTarget::latest()).error().code(), ErrorCode::gap);
+  EXPECT_EQ(plan_onward(view, raw(3), RestoreTarget::latest()).error().code(), ErrorCode::gap);
+  EXPECT_TRUE(plan_onward(view, Txid(3), RestoreTarget::latest())) << "nobody says of which state";
   const auto before = plan_restore(view, RestoreTarget::at(Txid(3)));
   ASSERT_TRUE(before) << before.error().message();
   EXPECT_EQ(before->txid(), Txid(3));
