@@ -168,7 +168,7 @@ bool Appender::is_ours(const Object& object, const base::Sha256Digest& digest) c
 Result<bool> Appender::is_stale(const Context& context, const Object& object) {
   if (!fenced_ || !object.author || object.author->epoch >= author_.epoch) return false;
   // A view that remembers a fence that servers have lost takes for stale what is history to everybody else.
-  if (auto stands = check_last(context); !stands) return std::unexpected(stands.error());
+  if (auto stands = check_last(context, Last::is_newest); !stands) return std::unexpected(stands.error());
   const auto end = read_end_(context.with_timeout(proof_patience), std::max(object.sequence, sequence_));
   if (!end) return std::unexpected(end.error().within(operation, to_string(object.name)));
   if (end->txid == end_) return true;
@@ -177,13 +177,19 @@ Result<bool> Appender::is_stale(const Context& context, const Object& object) {
                  "its name is taken, and the servers do not show yet by what");
 }
 
-/// That nobody else's object stands where our last one was. When none is there, it may have been merged and
-/// removed while this one was on its way.
-Status Appender::check_last(const Context& context) {
+/// That our last object stands, or that nobody else's stands there: retention never removes the newest raw
+/// object, but it may have merged and removed ours once it had a follower.
+Status Appender::check_last(const Context& context, Last last_is) {
   if (!fenced_) return {};
   const ObjectName name = ObjectName::raw(end_);
   const auto last = bucket_.newest_info(context, name);
-  if (!last && last.error().code() == ErrorCode::not_found) return {};
+  const bool missing = !last && last.error().code() == ErrorCode::not_found;
+  if (missing && last_is == Last::has_follower) return {};
+  if (missing) {
+    ended_ = Error(ErrorCode::gap, operation, to_string(name),
+                   "the bucket has lost its end: our last object is not there any more");
+    return std::unexpected(*ended_);
+  }
   if (!last) return std::unexpected(last.error().within(operation, to_string(name)));
   if (last->author == author_ && (sequence_.is_zero() || last->sequence == sequence_)) return {};
   if (!last->author || last->author->epoch > author_.epoch) {
@@ -206,7 +212,8 @@ Result<Appender::Outcome> Appender::settle(const Context& context, Object object
       if (proven.error().code() == ErrorCode::deposed) ended_ = proven.error();
       return std::unexpected(proven.error());
     }
-    if (auto stands = check_last(context); !stands) return std::unexpected(stands.error());
+    if (auto stands = check_last(context, Last::has_follower); !stands)
+      return std::unexpected(stands.error());
   }
   end_ = object.name.max;
   end_file_ = object.file_checksum;

@@ -95,7 +95,8 @@ class Appender {
   [[nodiscard]] Result<Object> find_taken(const Context& context, const ObjectName& name);
   [[nodiscard]] bool is_ours(const Object& object, const base::Sha256Digest& digest) const;
   [[nodiscard]] Result<bool> is_stale(const Context& context, const Object& object);
-  [[nodiscard]] Status check_last(const Context& context);
+  enum class Last { is_newest, has_follower };
+  [[nodiscard]] Status check_last(const Context& context, Last last_is);
   [[nodiscard]] Result<Outcome> settle(const Context& context, Object object);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);

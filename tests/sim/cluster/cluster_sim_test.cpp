@@ -65,7 +65,7 @@ constexpr std::uint64_t lossy_regressions[] = {
     // A fence in the place of a commit led to the same checksum, and a commit in the place of a fence:
     84000002090, 84000134109, 86000066706,
     // A leader removed the objects of another whose fence was lost; a fence in a hole made history stale:
-    84000094308, 87000078741,
+    84000094308, 87000078741, 93000045246,
     11,    // the leader record went back: nobody could lead any more
     92,    // the bucket was gone: the last sync of a hand-over held the lease for ever
     112,   // a hole in the log was never bridged once there was something to remove

@@ -168,6 +168,25 @@ TEST_F(AppenderTest, DoesNotGoOnBehindAnotherObjectInThePlaceOfItsOwn) {
   EXPECT_EQ(refused.error().code(), ErrorCode::gap) << refused.error().message();
 }
 
+// Servers lost its last object, and a former leader's late append stands behind the hole.
+TEST_F(AppenderTest, RemovesNothingBehindAHoleInThePlaceOfItsOwn) {
+  const auto former = make_appender(1, "former");
+  former->start({});
+  append_many(*former, 1);
+  auto copy = model_;
+  const auto leader = make_appender(2, "leader");
+  leader->start({.txid = Txid(1)});
+  append_many(*leader, 1);
+  bucket_.lose_end(1);
+  copy.commit(clock_.wall_time());
+  ASSERT_TRUE(bucket_.put(context_, {.name = ObjectName::raw(Txid(3)), .author = author(1, "former")},
+                          copy.commit(clock_.wall_time())));
+  const auto refused = append_next(*leader);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::gap) << refused.error().message();
+  EXPECT_TRUE(bucket_.contains(ObjectName::raw(Txid(3))));
+}
+
 // Litestream knows no names that are taken.
 TEST_F(AppenderTest, IsDeposedByWhoeverWritesOverItsLastObject) {
   const auto appender = make_appender(1);
