@@ -158,6 +158,8 @@ std::size_t Judge::servers_lost(std::uint64_t sequence, Txid end) {
     entry.raw = false;
     all_[entry.id].raw = false;
   }
+  // What readers ignored is lost as well.
+  for (Entry& entry : all_) entry.raw = entry.raw && entry.sequence <= sequence;
   history_.resize(kept);
   return lost;
 }
