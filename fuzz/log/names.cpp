@@ -22,17 +22,23 @@ void require(bool condition) {
 void read_as_headers(std::string_view text) {
   Object object;
   const std::string value(text);
-  const Headers headers{{std::string(timestamp_header), value},
-                        {std::string(epoch_header), value},
-                        {std::string(node_header), value},
-                        {std::string(incarnation_header), value},
-                        {std::string(checksum_header), value}};
+  const Headers headers{
+      {std::string(timestamp_header), value},     {std::string(epoch_header), value},
+      {std::string(node_header), value},          {std::string(incarnation_header), value},
+      {std::string(checksum_header), value},      {std::string(pre_apply_header), value},
+      {std::string(previous_file_header), value}, {std::string(file_checksum_header), value}};
   read_headers(headers, {}, object);
   const bool has_year = object.created_at >= parse_timestamp("0000-01-01T00:00:00Z") &&
                         object.created_at <= parse_timestamp("9999-12-31T23:59:59.999Z");
   if (!has_year) return;
   Object again;
-  read_headers(make_headers(object.created_at, object.author, object.checksum), {}, again);
+  read_headers(make_headers({.created_at = object.created_at,
+                             .author = object.author,
+                             .checksum = object.checksum,
+                             .pre_apply = object.pre_apply,
+                             .previous_file = object.previous_file,
+                             .file_checksum = object.file_checksum}),
+               {}, again);
   require(again.defect.empty());
   // What could not be read is not written again.
   object.defect.clear();
