@@ -299,10 +299,7 @@ Status DatabaseRole::fence(const Context& context, Epoch epoch) {
         replication::fence_with_replica(context, bucket_, *appender_, *feeder_, std::move(view));
     if (!fenced) return std::unexpected(fenced.error());
     watcher_->add(*fenced);
-    fence_ = db::LogEnd{.txid = fenced->name.max,
-                        .checksum = fenced->checksum,
-                        .file_checksum = fenced->file_checksum,
-                        .epoch = epoch};
+    fence_ = replication::log_end_of(*fenced);
     return {};
   }
   const db::AttachReport& attached = database_->attach_report();

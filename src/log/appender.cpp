@@ -185,26 +185,24 @@ Status Appender::check_last(const Context& context, Last last_is) {
   const auto last = bucket_.newest_info(context, name);
   const bool missing = !last && last.error().code() == ErrorCode::not_found;
   if (missing && last_is == Last::has_follower) return {};
-  if (missing) {
-    ended_ = Error(ErrorCode::gap, operation, to_string(name),
-                   "the bucket has lost its end: our last object is not there any more");
-    return std::unexpected(*ended_);
-  }
+  if (missing) return std::unexpected(went_back(name, "our last object is not there any more"));
   if (!last) return std::unexpected(last.error().within(operation, to_string(name)));
   if (last->author == author_ && (sequence_.is_zero() || last->sequence == sequence_)) return {};
   if (!last->author || last->author->epoch > author_.epoch) {
     return std::unexpected(depose(name, last->author));
   }
-  ended_ = Error(ErrorCode::gap, operation, to_string(name),
-                 fmt::format("the bucket has lost its end: where our last object was stands one by {}",
-                             to_string(*last->author)));
-  return std::unexpected(*ended_);
+  return std::unexpected(
+      went_back(name, "where our last object was stands one by " + to_string(*last->author)));
 }
 
 Result<Appender::Outcome> Appender::settle(const Context& context, Object object) {
   const std::uint64_t sequence_min = sequence_.value() + object.chunks + 1;
-  if (object.sequence.value() < sequence_min && !sequence_.is_zero())
-    return std::unexpected(went_back(object));
+  if (object.sequence.value() < sequence_min && !sequence_.is_zero()) {
+    return std::unexpected(
+        went_back(object.name, fmt::format("sequence {} came after {}; objects that were acknowledged before "
+                                           "are missing",
+                                           object.sequence.value(), sequence_.value())));
+  }
   const bool follows_ours = !sequence_.is_zero() && object.sequence.value() == sequence_min;
   if (!follows_ours) {
     if (auto proven = prove(context, object); !proven) {
@@ -244,11 +242,8 @@ Error Appender::depose(const ObjectName& name, const std::optional<Author>& by) 
   return *ended_;
 }
 
-Error Appender::went_back(const Object& object) {
-  ended_ = Error(ErrorCode::gap, operation, to_string(object.name),
-                 fmt::format("the bucket has lost its end: sequence {} came after {}; objects that were "
-                             "acknowledged before are missing",
-                             object.sequence.value(), sequence_.value()));
+Error Appender::went_back(const ObjectName& name, const std::string& how) {
+  ended_ = Error(ErrorCode::gap, operation, to_string(name), "the bucket has lost its end: " + how);
   return *ended_;
 }
 

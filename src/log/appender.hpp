@@ -28,6 +28,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <variant>
 
 #include <litecluster/context.hpp>
@@ -100,7 +101,7 @@ class Appender {
   [[nodiscard]] Result<Outcome> settle(const Context& context, Object object);
   [[nodiscard]] Status prove(const Context& context, const Object& object) const;
   [[nodiscard]] Error depose(const ObjectName& name, const std::optional<Author>& by);
-  [[nodiscard]] Error went_back(const Object& object);
+  [[nodiscard]] Error went_back(const ObjectName& name, const std::string& how);
 
   ObjectBucket& bucket_;
   Author author_;

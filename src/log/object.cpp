@@ -47,9 +47,14 @@ Headers make_headers(const NewObject& object) {
 }
 
 bool was_made_on(const Object& object, const Object& before) {
-  if (object.name.min != before.name.max.next()) return true;
-  const bool same_file = before.name.level != raw_level || agree(object.previous_file, before.file_checksum);
-  return same_file && agree(object.pre_apply, before.checksum);
+  if (before.name.level != raw_level) return was_made_on(object, before.name.max, before.checksum, {});
+  return was_made_on(object, before.name.max, before.checksum, before.file_checksum);
+}
+
+bool was_made_on(const Object& object, Txid txid, const std::optional<Checksum>& checksum,
+                 const std::optional<Checksum>& file) {
+  if (object.name.min != txid.next()) return true;
+  return agree(object.pre_apply, checksum) && agree(object.previous_file, file);
 }
 
 void read_headers(const Headers& headers, base::WallTime server_time, Object& object) {

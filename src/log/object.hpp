@@ -101,6 +101,9 @@ struct NewObject {
 /// Whether an object was made on what another one leads to. Yes, too, when they do not say so, and when it
 /// does not begin right behind that.
 [[nodiscard]] bool was_made_on(const Object& object, const Object& before);
+/// The same of a state: its TXID, its checksum, and the file checksum of the raw object that led there.
+[[nodiscard]] bool was_made_on(const Object& object, Txid txid, const std::optional<Checksum>& checksum,
+                               const std::optional<Checksum>& file);
 
 /// Fills in created_at, author and the checksums from `headers`. A missing or unreadable
 /// Litestream-Timestamp gives `server_time`, as in Litestream. An author needs an epoch; its other two fields

@@ -54,10 +54,11 @@ class JetStreamObjectStore final : public ObjectStore {
   /// Direct reads are allowed.
   [[nodiscard]] bool direct() const { return direct_; }
 
-  /// The metadata message as it is now, tombstones included, read from the leader when asked to. Error
-  /// not_found when there is none.
+  /// As lookup(), but for tombstones: not_found.
   [[nodiscard]] Result<ObjectInfo> lookup_existing(const Context& context, std::string_view name,
                                                    bool from_leader) const;
+  /// The metadata message as it is now, tombstones included, read from the leader when asked to. Error
+  /// not_found when there is none.
   [[nodiscard]] Result<ObjectInfo> lookup(const Context& context, std::string_view name,
                                           bool from_leader) const;
   /// Metadata messages that exist, tombstones included.

@@ -46,8 +46,7 @@ Status check_start(const std::vector<log::Object>& objects, Txid applied,
 }  // namespace
 
 Status check_made_on(const log::Object& object, Txid applied, const AppliedState& state) {
-  if (object.name.min != applied.next()) return {};
-  if (log::agree(object.pre_apply, state.checksum) && log::agree(object.previous_file, state.file)) return {};
+  if (log::was_made_on(object, applied, state.checksum, state.file)) return {};
   return std::unexpected(another_state(applied));
 }
 

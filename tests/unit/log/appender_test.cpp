@@ -127,61 +127,56 @@ TEST_F(AppenderTest, ReplacesAStaleObjectBehindItsOwnFence) {
   EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(2)))->author, author(2));
 }
 
-// Servers lost the fence of epoch 3, and the record of it, so that somebody led in epoch 2 afterwards.
-TEST_F(AppenderTest, RemovesNobodysObjectOnceItsOwnFenceIsLost) {
-  const auto first = make_appender(1, "first");
-  first->start({});
-  append_many(*first, 1);
-  auto copy = model_;
-  const auto leader = make_appender(3, "leader");
-  leader->start({.txid = Txid(1)});
-  append_many(*leader, 1);
-  bucket_.lose_end(1);
+// A leader's first object is acknowledged, and then lost by the servers.
+class AppenderWhoseLastObjectIsLost : public AppenderTest {
+ protected:
+  void SetUp() override {
+    former_->start({});
+    append_many(*former_, 1);
+    of_others_ = model_;
+    leader_->start({.txid = Txid(1)});
+    append_many(*leader_, 1);
+    bucket_.lose_end(1);
+  }
+  /// The next file of one who does not know of what was lost.
+  base::Bytes next_of_others() { return of_others_.commit(clock_.wall_time()); }
+
+  std::unique_ptr<Appender> former_ = make_appender(1, "former");
+  std::unique_ptr<Appender> leader_ = make_appender(3, "leader");
+  litecluster::test::ModelDatabase of_others_;
+};
+
+// Servers lost the record of epoch 3 as well, so that somebody led in epoch 2 afterwards.
+TEST_F(AppenderWhoseLastObjectIsLost, RemovesNobodysObject) {
   const auto other = make_appender(2, "other");
   other->start({.txid = Txid(1)});
   for (int count = 0; count < 2; ++count) {
-    ASSERT_TRUE(other->append(context_, {.payload = copy.commit(clock_.wall_time())}));
+    ASSERT_TRUE(other->append(context_, {.payload = next_of_others()}));
   }
-  const auto refused = append_next(*leader);
+  const auto refused = append_next(*leader_);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::gap);
   EXPECT_NE(refused.error().message().find("node other in epoch 2"), std::string::npos)
       << refused.error().message();
-  EXPECT_EQ(append_next(*leader).error().code(), ErrorCode::gap) << "for good";
+  EXPECT_EQ(append_next(*leader_).error().code(), ErrorCode::gap) << "for good";
   EXPECT_EQ(bucket_.info(context_, ObjectName::raw(Txid(3)))->author, author(2, "other"));
 }
 
-// Servers lost its last object; somebody who did not know of it took the place, and the sequences went on.
-TEST_F(AppenderTest, DoesNotGoOnBehindAnotherObjectInThePlaceOfItsOwn) {
-  const auto former = make_appender(1, "former");
-  former->start({});
-  append_many(*former, 1);
-  auto copy = model_;
-  const auto leader = make_appender(2, "leader");
-  leader->start({.txid = Txid(1)});
-  append_many(*leader, 1);
-  bucket_.lose_end(1);
-  ASSERT_TRUE(former->append(context_, {.payload = copy.commit(clock_.wall_time())}));
+// Somebody who did not know of it took the place, and the sequences went on.
+TEST_F(AppenderWhoseLastObjectIsLost, DoesNotGoOnBehindAnotherInItsPlace) {
+  ASSERT_TRUE(former_->append(context_, {.payload = next_of_others()}));
   bucket_.advance_sequence(10);
-  const auto refused = append_next(*leader);
+  const auto refused = append_next(*leader_);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::gap) << refused.error().message();
 }
 
-// Servers lost its last object, and a former leader's late append stands behind the hole.
-TEST_F(AppenderTest, RemovesNothingBehindAHoleInThePlaceOfItsOwn) {
-  const auto former = make_appender(1, "former");
-  former->start({});
-  append_many(*former, 1);
-  auto copy = model_;
-  const auto leader = make_appender(2, "leader");
-  leader->start({.txid = Txid(1)});
-  append_many(*leader, 1);
-  bucket_.lose_end(1);
-  copy.commit(clock_.wall_time());
+// A former leader's late append stands behind the hole.
+TEST_F(AppenderWhoseLastObjectIsLost, RemovesNothingBehindTheHole) {
+  static_cast<void>(next_of_others());
   ASSERT_TRUE(bucket_.put(context_, {.name = ObjectName::raw(Txid(3)), .author = author(1, "former")},
-                          copy.commit(clock_.wall_time())));
-  const auto refused = append_next(*leader);
+                          next_of_others()));
+  const auto refused = append_next(*leader_);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::gap) << refused.error().message();
   EXPECT_TRUE(bucket_.contains(ObjectName::raw(Txid(3))));

@@ -7,14 +7,21 @@ namespace {
 
 class FollowPlan : public testing::Test {
  protected:
-  void put(int level, std::uint64_t min, std::uint64_t max) {
+  /// The next object in the stream.
+  log::Object make(int level, std::uint64_t min, std::uint64_t max) {
     log::Object object;
     object.name = {level, Txid(min), Txid(max)};
     object.size = 1000;
     object.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
     object.sequence = Revision(++sequence);
-    ASSERT_TRUE(view.put(object));
+    return object;
   }
+  log::Object make_raw(std::uint64_t txid, Checksum checksum) {
+    log::Object object = make(0, txid, txid);
+    object.checksum = checksum;
+    return object;
+  }
+  void put(int level, std::uint64_t min, std::uint64_t max) { ASSERT_TRUE(view.put(make(level, min, max))); }
   void put_raw(std::uint64_t from, std::uint64_t to) {
     for (std::uint64_t txid = from; txid <= to; ++txid) put(0, txid, txid);
   }
@@ -39,12 +46,7 @@ TEST_F(FollowPlan, TakesRawObjectsOneByOneWhileTheyFollow) {
 
 TEST_F(FollowPlan, IsNotUpToDateWithAnotherStateOfTheSameTxid) {
   put_raw(1, 2);
-  log::Object object;
-  object.name = log::ObjectName::raw(Txid(3));
-  object.size = 1000;
-  object.checksum = Checksum(30);
-  object.sequence = Revision(++sequence);
-  ASSERT_TRUE(view.put(object));
+  ASSERT_TRUE(view.put(make_raw(3, Checksum(30))));
   EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)})));
   EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
   EXPECT_TRUE(std::holds_alternative<UpToDate>(plan_follow(view, Txid(3), true)))
@@ -57,12 +59,8 @@ TEST_F(FollowPlan, IsNotUpToDateWithAnotherStateOfTheSameTxid) {
 
 TEST_F(FollowPlan, KnowsAnotherStateOfTheSameChecksumByItsFile) {
   put_raw(1, 2);
-  log::Object other;
-  other.name = log::ObjectName::raw(Txid(3));
-  other.size = 1000;
-  other.checksum = Checksum(30);
+  log::Object other = make_raw(3, Checksum(30));
   other.file_checksum = Checksum(33);
-  other.sequence = Revision(++sequence);
   ASSERT_TRUE(view.put(other));
   const auto work_with = [&](std::optional<Checksum> file) {
     return plan_follow(view, Txid(3), true, AppliedState{Checksum(30), file});
@@ -81,14 +79,9 @@ class FollowPlanBesideAnotherHistory : public FollowPlan {
     put_made_on(5, Checksum(40));
   }
   void put_made_on(std::uint64_t txid, Checksum state, std::optional<Checksum> file = {}) {
-    log::Object object;
-    object.name = log::ObjectName::raw(Txid(txid));
-    object.size = 1000;
-    object.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
-    object.checksum = Checksum(txid * 10);
+    log::Object object = make_raw(txid, Checksum(txid * 10));
     object.pre_apply = state;
     object.previous_file = file;
-    object.sequence = Revision(++sequence);
     ASSERT_TRUE(view.put(object));
   }
   static bool applies(const FollowWork& work, std::size_t count) {
@@ -122,25 +115,16 @@ TEST_F(FollowPlanBesideAnotherHistory, GoesAsFarAsOneObjectIsMadeOnTheOther) {
 }
 
 TEST_F(FollowPlanBesideAnotherHistory, LooksPastWhatCameWhereTheLogHadPassedAlready) {
-  log::Object late;
-  late.name = log::ObjectName::raw(Txid(3));
-  late.size = 1000;
-  late.author = log::Author{.epoch = Epoch(1), .node = "n1", .incarnation = "i"};
-  late.checksum = Checksum(31);
-  late.sequence = Revision(++sequence);
-  ASSERT_TRUE(view.put(late));
+  ASSERT_TRUE(view.put(make_raw(3, Checksum(31))));
   EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)}), 2));
   EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
 }
 
 TEST_F(FollowPlanBesideAnotherHistory, LooksAtCompactionsAsWell) {
   for (std::uint64_t txid = 4; txid <= 5; ++txid) view.forget(log::ObjectName::raw(Txid(txid)));
-  log::Object object;
-  object.name = {1, Txid(4), Txid(5)};
-  object.size = 1000;
+  log::Object object = make(1, 4, 5);
   object.checksum = Checksum(50);
   object.pre_apply = Checksum(30);
-  object.sequence = Revision(++sequence);
   ASSERT_TRUE(view.put(object));
   EXPECT_TRUE(applies(plan_follow(view, Txid(3), true, AppliedState{Checksum(30)}), 1));
   EXPECT_TRUE(std::holds_alternative<Stuck>(plan_follow(view, Txid(3), true, AppliedState{Checksum(31)})));
