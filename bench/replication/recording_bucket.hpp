@@ -49,6 +49,9 @@ class RecordingBucket final : public log::ObjectBucket {
   Result<log::Object> info(const Context& context, const log::ObjectName& name) override {
     return bucket_.info(context, name);
   }
+  Result<log::Object> newest_info(const Context& context, const log::ObjectName& name) override {
+    return bucket_.newest_info(context, name);
+  }
   Status get(const Context& context, const log::Object& object, const log::ByteSink& sink) override {
     return bucket_.get(context, object, sink);
   }
