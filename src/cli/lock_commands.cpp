@@ -3,7 +3,7 @@
 // The lease is L. The hold counts until 0.8 L after the last renewal that succeeded was sent (see
 // <litecluster/lock.hpp>). When it is lost the command gets SIGTERM, and SIGKILL at 0.95 L: before anybody
 // else can have the lock. The second process of guarded_command.hpp sees to the latter also when this one is
-// stopped.
+// stopped or gone.
 #include <pthread.h>
 
 #include <algorithm>
@@ -43,12 +43,17 @@ constexpr int program_not_started = 126;
 constexpr int program_not_found = 127;
 constexpr int lock_lost_status = 1;
 
+// Without those that we were started to ignore (nohup, a script's background jobs): once blocked they would
+// arrive nevertheless.
 sigset_t handled_signals() {
   sigset_t signals;
   ::sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTOU}) {
-    ::sigaddset(&signals, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) {
+    struct sigaction present{};
+    ::sigaction(signal, nullptr, &present);
+    if (present.sa_handler != SIG_IGN) ::sigaddset(&signals, signal);
   }
+  ::sigaddset(&signals, SIGTTOU);
   return signals;
 }
 
@@ -107,27 +112,21 @@ class SignalForwarder {
 /// Waits for the command while the lock is held. nullopt when the lock was lost; the command has then ended,
 /// too.
 std::optional<int> supervise(GuardedCommand& command, const Lock& lock, std::chrono::milliseconds lease) {
-  const base::Duration step = std::clamp<base::Duration>(lease / 20, 10ms, 500ms);
-  const auto beyond_deadline = [&](double share) {
-    return std::chrono::duration_cast<base::Duration>(lease * share);
-  };
+  const base::Duration step = std::clamp<base::Duration>(lease / 20, 10ms, 100ms);
+  const auto grace = std::chrono::duration_cast<base::Duration>(lease * 0.15);
   base::BootTime kill_at = base::BootClock::now() + lock.remaining();
+  bool stopped = false;
   while (true) {
-    if (const base::Duration left = lock.remaining(); left > 0ns) {
-      kill_at = base::BootClock::now() + left + beyond_deadline(0.15);
-      command.set_kill_at(kill_at);
-      if (const auto status = command.wait(std::min(step, left))) return status;
-      continue;
+    const base::Duration left = lock.remaining();
+    if (left <= 0ns) {
+      command.end_by(kill_at);
+      return std::nullopt;
     }
-    command.forward(SIGTERM);
-    command.forward(SIGCONT);
-    while (base::BootClock::now() < kill_at) {
-      if (command.wait(kill_at - base::BootClock::now())) return std::nullopt;
-    }
-    command.forward(SIGKILL);
-    while (!command.wait(1s)) {
-    }
-    return std::nullopt;
+    kill_at = base::BootClock::now() + left + grace;
+    command.set_kill_at(kill_at);
+    if (stopped) command.resume();
+    if (const auto status = command.wait(std::min(step, left))) return status;
+    stopped = command.stop_with_command();
   }
 }
 
@@ -145,6 +144,12 @@ Status acquire(Lock& lock, const LockArguments& arguments, const Context& contex
   return lock.acquire(context.with_timeout(*wait));
 }
 
+/// A signal that cancelled what failed tells more than the failure.
+Result<int> failed(const SignalForwarder& signals, const Error& error) {
+  if (const int signal = signals.pending(); signal != 0) return 128 + signal;
+  return std::unexpected(error);
+}
+
 Result<int> run_locked(const LockArguments& arguments, GuardedCommand& command) {
   auto settings = resolve(arguments.connection);
   if (!settings) return std::unexpected(settings.error());
@@ -160,11 +165,10 @@ Result<int> run_locked(const LockArguments& arguments, GuardedCommand& command) 
                                        .nats = std::move(settings->nats),
                                        .kv_bucket = {}},
                                       context);
-  if (!client) return std::unexpected(client.error());
+  if (!client) return failed(signals, client.error());
   Lock lock = client->lock(arguments.name, {.lease = *lease});
   if (const Status acquired = acquire(lock, arguments, context); !acquired) {
-    if (const int signal = signals.pending(); signal != 0) return 128 + signal;
-    return std::unexpected(acquired.error());
+    return failed(signals, acquired.error());
   }
   const auto started =
       command.start(arguments.command, {{"LITECLUSTER_FENCING_TOKEN", std::to_string(lock.token().value())}},
@@ -194,6 +198,7 @@ void add_lock_commands(CommandLine& line) {
   group->require_subcommand(1);
   const auto arguments = std::make_shared<LockArguments>();
   add_connection_options(*group, arguments->connection);
+  group->remove_option(group->get_option("--bucket"));  // locks lie in one bucket of the cluster
   CLI::App* command = group->add_subcommand("run", "Run a command while holding a lock");
   command->fallthrough();
   command->add_option("name", arguments->name, "name of the lock")->required();
