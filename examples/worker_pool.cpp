@@ -13,7 +13,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -96,22 +95,14 @@ class Worker {
   }
 
   bool attempt(const std::string& number) {
-    lc::Lock& lock = lock_for(number);
+    // A worker that died shows only to who has watched its lock for a lease: the client remembers since when
+    // it has seen a holder, so a new object for each attempt will do.
+    lc::Lock lock = app_.lock("task-" + number, {.lease = 3 * arguments_.heartbeat});
     if (!lock.try_acquire(stopped_)) return false;
     const lc::Status done = complete(lock.context(), number);
     if (!done) std::cerr << name_ << ": task " << number << ": " << done.error().message() << std::endl;
     static_cast<void>(lock.release());
-    locks_.erase(number);
     return done.has_value();
-  }
-
-  // Kept between attempts: whether its holder has died shows only to one who has watched the lock for a
-  // lease.
-  lc::Lock& lock_for(const std::string& number) {
-    const auto found = locks_.find(number);
-    if (found != locks_.end()) return found->second;
-    const lc::LockOptions options{.lease = 3 * arguments_.heartbeat};
-    return locks_.emplace(number, app_.lock("task-" + number, options)).first->second;
   }
 
   lc::Status complete(const lc::Context& context, const std::string& number) {
@@ -135,7 +126,6 @@ class Worker {
   const lc::Context stopped_ = lc::Context::background().with_cancel();
   std::mutex mutex_;
   std::set<std::string> open_;
-  std::map<std::string, lc::Lock> locks_;  // used by worker_ alone
   std::thread watcher_;
   std::thread worker_;
 };

@@ -25,6 +25,8 @@ struct ClientOptions {
   std::string kv_bucket{};
   /// Revisions kept per key when the bucket has to be created: 1 to 64.
   int kv_history = 1;
+  /// Whether a bucket that is missing is created. Otherwise kv() says not_found.
+  bool create_kv_bucket = true;
 };
 
 /// Thread-safe. Kv and Lock objects stay valid after it is gone; the connection closes with the last of them.
@@ -37,7 +39,8 @@ class Client {
   class Impl;
   explicit Client(std::shared_ptr<Impl> impl);
 
-  /// Binds to the bucket, creating it when missing. Blocks for a round trip or two the first time.
+  /// Binds to the bucket, creating it when missing unless the options say otherwise. Blocks for a round trip
+  /// or two the first time.
   [[nodiscard]] Result<Kv> kv(const Context& context = Context::background()) const;
   /// Does not block: names are checked and the bucket is opened by the first acquire().
   [[nodiscard]] Lock lock(std::string_view name, const LockOptions& options = {}) const;

@@ -5,6 +5,11 @@
 // Errors: invalid_argument (bad key or pattern), too_large (value), not_found (no such key), already_exists
 // (create), conflict (another revision), unavailable and deadline_exceeded (server; the reason says what to
 // do), resource_exhausted (bucket full), failed_precondition (the bucket is gone or was replaced).
+//
+// That a bucket was deleted and made anew is noticed when a read finds nothing, when keys, history or watch
+// is called, and when a change gets a revision that was seen before; that change is then in the new bucket.
+// Not noticed is a read that finds a value there, and a change once the new revisions have gone past the old
+// ones.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +25,7 @@
 namespace litecluster {
 
 struct KvGetOptions {
-  /// Read this revision of the key instead of the newest.
+  /// Read this revision of the key instead of the newest; not_found when it deleted the key.
   std::optional<Revision> revision{};
   /// Ask the server that leads the bucket. Otherwise any replica may answer, which on a cluster may lag by
   /// a moment and return an older value.

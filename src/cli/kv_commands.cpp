@@ -1,12 +1,13 @@
 // `litecluster kv`: read, change and watch the cluster's key-value bucket.
 #include <unistd.h>
 
-#include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <thread>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -18,6 +19,8 @@
 #include "base/clock.hpp"
 #include "cli/commands.hpp"
 #include "cli/connection_options.hpp"
+#include "cli/standard_streams.hpp"
+#include "nats/kv_pattern.hpp"
 
 namespace litecluster::cli {
 namespace {
@@ -35,9 +38,11 @@ struct KvArguments {
   int history = 1;
 };
 
+// Longest wait for the thread that looks whether anybody still reads what a watch prints.
+constexpr std::chrono::milliseconds reader_check_interval{200};
+
 void print_json(const nlohmann::json& value) {
-  fmt::print("{}\n", value.dump());
-  std::fflush(stdout);
+  print(value.dump() + "\n");
 }
 
 bool is_utf8(const std::string& text) {
@@ -70,12 +75,11 @@ nlohmann::json to_json(const KvEntry& entry) {
 
 void print_entry(const CommandLine& line, const KvEntry& entry) {
   if (line.common.json) return print_json(to_json(entry));
-  fmt::print("{} {} {} {} {}\n", entry.revision.value(), text_of(entry.time), to_string(entry.operation),
-             entry.key, entry.value);
-  std::fflush(stdout);
+  print(fmt::format("{} {} {} {} {}\n", entry.revision.value(), text_of(entry.time),
+                    to_string(entry.operation), entry.key, entry.value));
 }
 
-Result<Kv> open(const KvArguments& arguments) {
+Result<Kv> open(const KvArguments& arguments, bool create) {
   auto settings = resolve(arguments.connection);
   if (!settings) return std::unexpected(settings.error());
   if (settings->cluster.empty() && settings->bucket.empty()) {
@@ -85,21 +89,38 @@ Result<Kv> open(const KvArguments& arguments) {
                                        .node = {},
                                        .nats = std::move(settings->nats),
                                        .kv_bucket = settings->bucket,
-                                       .kv_history = arguments.history});
+                                       .kv_history = arguments.history,
+                                       .create_kv_bucket = create});
   if (!client) return std::unexpected(client.error());
   return client->kv();
 }
 
+Result<Kv> open_to_change(const KvArguments& arguments) {
+  return open(arguments, /*create=*/true);
+}
+
+// A read makes no bucket: the name of its cluster may be wrong. What is wrong in any bucket is said first.
+Result<Kv> open_to_read(const KvArguments& arguments) {
+  if (!arguments.key.empty() && !nats::valid_key(arguments.key)) {
+    return failure(ErrorCode::invalid_argument, "read", arguments.key, "this is not a key");
+  }
+  if (!nats::valid_key_pattern(arguments.pattern)) {
+    return failure(ErrorCode::invalid_argument, "read", arguments.pattern,
+                   "a pattern is a key in which whole parts may be `*` and the last one `>`");
+  }
+  return open(arguments, /*create=*/false);
+}
+
 void get(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_read(arguments);
   if (!kv) return report(line, kv.error());
   KvGetOptions options{.from_leader = arguments.from_leader};
   if (arguments.revision) options.revision = Revision(*arguments.revision);
   const auto entry = kv->get(arguments.key, options);
   if (!entry) return report(line, entry.error());
   if (line.common.json) return print_json(to_json(*entry));
-  std::fwrite(entry->value.data(), 1, entry->value.size(), stdout);
-  if (::isatty(STDOUT_FILENO) == 1) std::fputc('\n', stdout);
+  print(entry->value);
+  if (::isatty(STDOUT_FILENO) == 1) print("\n");
 }
 
 std::string value_argument(const KvArguments& arguments) {
@@ -110,23 +131,23 @@ std::string value_argument(const KvArguments& arguments) {
 void report_revision(CommandLine& line, const KvArguments& arguments, const Result<Revision>& revision) {
   if (!revision) return report(line, revision.error());
   if (line.common.json) return print_json({{"key", arguments.key}, {"revision", revision->value()}});
-  fmt::print("{}\n", revision->value());
+  print(fmt::format("{}\n", revision->value()));
 }
 
 void put(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_change(arguments);
   if (!kv) return report(line, kv.error());
   report_revision(line, arguments, kv->put(arguments.key, value_argument(arguments)));
 }
 
 void create(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_change(arguments);
   if (!kv) return report(line, kv.error());
   report_revision(line, arguments, kv->create(arguments.key, value_argument(arguments)));
 }
 
 void update(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_change(arguments);
   if (!kv) return report(line, kv.error());
   report_revision(
       line, arguments,
@@ -134,7 +155,7 @@ void update(CommandLine& line, const KvArguments& arguments) {
 }
 
 void remove(CommandLine& line, const KvArguments& arguments, bool purge) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_change(arguments);
   if (!kv) return report(line, kv.error());
   std::optional<Revision> expected;
   if (arguments.revision) expected = Revision(*arguments.revision);
@@ -144,16 +165,16 @@ void remove(CommandLine& line, const KvArguments& arguments, bool purge) {
 }
 
 void keys(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_read(arguments);
   if (!kv) return report(line, kv.error());
   const auto found = kv->keys(arguments.pattern);
   if (!found) return report(line, found.error());
   if (line.common.json) return print_json(*found);
-  for (const std::string& key : *found) fmt::print("{}\n", key);
+  for (const std::string& key : *found) print(key + "\n");
 }
 
 void history(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_read(arguments);
   if (!kv) return report(line, kv.error());
   const auto entries = kv->history(arguments.key);
   if (!entries) return report(line, entries.error());
@@ -161,22 +182,31 @@ void history(CommandLine& line, const KvArguments& arguments) {
 }
 
 void watch(CommandLine& line, const KvArguments& arguments) {
-  const auto kv = open(arguments);
+  const auto kv = open_to_read(arguments);
   if (!kv) return report(line, kv.error());
   KvWatchOptions options{.include_history = arguments.include_history,
                          .updates_only = arguments.updates_only};
   if (arguments.revision) options.resume_after = Revision(*arguments.revision);
   auto watch = kv->watch(arguments.pattern, options);
   if (!watch) return report(line, watch.error());
+  const Context read = Context::background().with_cancel();
+  const std::jthread reader_check([read](const std::stop_token& stopped) {
+    while (!stopped.stop_requested()) {
+      if (standard_output_closes_within(reader_check_interval)) return read.cancel();
+    }
+  });
   while (true) {
-    const auto entry = watch->next(Context::background());
+    const auto entry = watch->next(read);
+    if (!entry && read.done()) break;
     if (!entry) return report(line, entry.error());
     if (*entry) {
       print_entry(line, **entry);
     } else if (line.common.json) {
       print_json({{"initial_values", "complete"}});
     }
+    if (!flush_standard_output()) break;
   }
+  line.exit_status = ExitStatus::failed;
 }
 
 }  // namespace

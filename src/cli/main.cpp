@@ -1,4 +1,7 @@
 // Entry point of the program `litecluster`.
+#include <cstdio>
+#include <exception>
+
 #include "cli/commands.hpp"
 #include "cli/standard_streams.hpp"
 #include "cli/suggestion.hpp"
@@ -35,6 +38,10 @@ int main(int argc, char** argv) {
     program.exit(error);
     litecluster::cli::suggest(program, std::vector<std::string>(argv + 1, argv + argc));
     return static_cast<int>(ExitStatus::usage);
+  } catch (const std::exception& error) {
+    // Of a library, such as fmt's when standard output cannot be written.
+    std::fprintf(stderr, "litecluster: %s\n", error.what());
+    return static_cast<int>(ExitStatus::failed);
   }
   if (!litecluster::cli::finish_standard_output() && exit_status == ExitStatus::fine)
     exit_status = ExitStatus::failed;

@@ -22,10 +22,22 @@ std::string default_node() {
   return fmt::format("{}-{}", host[0] == '\0' ? "unknown" : host.data(), ::getpid());
 }
 
-nats::KeyValueOptions bucket_of(const ClientOptions& options) {
-  return {.bucket = options.kv_bucket.empty() ? options.cluster + "-kv" : options.kv_bucket,
-          .description = "litecluster key-value",
-          .history = options.kv_history};
+std::string bucket_name(const ClientOptions& options) {
+  return options.kv_bucket.empty() ? options.cluster + "-kv" : options.kv_bucket;
+}
+
+Result<nats::KeyValue> open_bucket(const Context& context, const nats::JetStream& jetstream,
+                                   const ClientOptions& options) {
+  const std::string bucket = bucket_name(options);
+  if (options.create_kv_bucket) {
+    return nats::KeyValue::open_or_create(
+        context, jetstream,
+        {.bucket = bucket, .description = "litecluster key-value", .history = options.kv_history});
+  }
+  auto opened = nats::KeyValue::open(context, jetstream, bucket);
+  if (opened || opened.error().code() != ErrorCode::not_found) return opened;
+  return failure(ErrorCode::not_found, "open bucket", bucket,
+                 "there is no such bucket on these servers; is the name right? The first put makes it");
 }
 
 }  // namespace
@@ -49,12 +61,15 @@ Result<std::shared_ptr<Client::Impl>> Client::Impl::connect_eventually(ClientOpt
 }
 
 Result<Kv> Client::Impl::kv(const Context& context) {
-  const base::MutexLock lock(mutex_);
-  if (!kv_) {
-    auto opened = nats::KeyValue::open_or_create(context, jetstream_, bucket_of(options_));
-    if (!opened) return std::unexpected(std::move(opened.error()));
-    kv_ = kv::make_kv(std::move(*opened));
+  {
+    const base::MutexLock lock(mutex_);
+    if (kv_) return *kv_;
   }
+  // Not under the mutex, for which lock() waits. Two threads may both do it; one of the results is kept.
+  auto opened = open_bucket(context, jetstream_, options_);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  const base::MutexLock lock(mutex_);
+  if (!kv_) kv_ = kv::make_kv(std::move(*opened));
   return *kv_;
 }
 
@@ -62,17 +77,18 @@ Kv Client::Impl::kv_on_first_use() {
   const base::MutexLock lock(mutex_);
   if (!kv_) {
     // The Kv may outlive the Client: it holds what it needs by itself.
-    kv_ = kv::make_kv([jetstream = jetstream_,
-                       bucket = bucket_of(options_)](const Context& context) -> Result<nats::KeyValue> {
-      nats::Connection& connection = jetstream.connection();
-      if (auto connected =
-              connection.wait_connected(context.with_timeout(connection.options().request_timeout));
-          !connected) {
-        if (context.done()) return std::unexpected(std::move(connected.error()));
-        return failure(ErrorCode::unavailable, "open bucket", bucket.bucket, connection.last_problem());
-      }
-      return nats::KeyValue::open_or_create(context, jetstream, bucket);
-    });
+    kv_ = kv::make_kv(
+        [jetstream = jetstream_, options = options_](const Context& context) -> Result<nats::KeyValue> {
+          nats::Connection& connection = jetstream.connection();
+          if (auto connected =
+                  connection.wait_connected(context.with_timeout(connection.options().request_timeout));
+              !connected) {
+            if (context.done()) return std::unexpected(std::move(connected.error()));
+            return failure(ErrorCode::unavailable, "open bucket", bucket_name(options),
+                           connection.last_problem());
+          }
+          return open_bucket(context, jetstream, options);
+        });
   }
   return *kv_;
 }

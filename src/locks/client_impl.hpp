@@ -25,7 +25,7 @@ class Client::Impl {
   /// Succeeds without a server when the options are fine; what is done later waits for it.
   [[nodiscard]] static Result<std::shared_ptr<Impl>> connect_eventually(ClientOptions options);
 
-  /// Binds to the bucket, creating it when missing.
+  /// Binds to the bucket, creating it when missing unless the options say otherwise.
   [[nodiscard]] Result<Kv> kv(const Context& context);
   /// Does not block: the bucket is opened by the first call that needs it, which waits for the connection for
   /// as long as for an answer.

@@ -115,11 +115,7 @@ Status LockKeeper::pursue(const Context& context, LockHold& hold) {
   std::optional<nats::KeyValueWatch> watch;
   DriveReport report = hold.start(context);
   while (true) {
-    if (const auto seen = hold.seen()) {
-      const base::MutexLock lock(mutex_);
-      if (seen_.size() >= seen_max) seen_.clear();
-      seen_.insert_or_assign(hold.name(), *seen);
-    }
+    remember(hold);
     if (report.fatal) return std::unexpected(*report.fatal);
     if (report.refused_by) {
       return failure(ErrorCode::busy, "acquire lock", hold.name(), "held by " + *report.refused_by);
@@ -156,6 +152,21 @@ Status LockKeeper::pursue(const Context& context, LockHold& hold) {
     }
     report = hold.tick(context);
   }
+}
+
+void LockKeeper::remember(LockHold& hold) {
+  const auto seen = hold.seen();
+  const base::MutexLock lock(mutex_);
+  if (hold.state() == LockMachine::State::held) seen_.erase(hold.name());
+  if (!seen) return;
+  if (seen_.size() >= seen_max && !seen_.contains(hold.name())) {
+    // Whoever still asked for one that has not changed for the longest lease would have it by now.
+    const base::BootTime long_ago = base::BootClock::now() - lease_max;
+    std::erase_if(seen_, [&](const auto& entry) { return entry.second.second < long_ago; });
+    // Those seen first are judged first, and then make room: a new one in their place would be no gain.
+    if (seen_.size() >= seen_max) return;
+  }
+  seen_.insert_or_assign(hold.name(), *seen);
 }
 
 Status LockKeeper::release(const Context& context, const std::shared_ptr<LockHold>& hold) {

@@ -44,6 +44,8 @@ class LockKeeper {
  private:
   [[nodiscard]] Result<nats::KeyValue> open_bucket(const Context& context, bool wait);
   [[nodiscard]] Status pursue(const Context& context, LockHold& hold);
+  /// Keeps, for claims to come, since when the holder of this lock has been seen.
+  void remember(LockHold& hold) LITECLUSTER_REQUIRES(hold.driving);
   void keep(const std::shared_ptr<LockHold>& hold);
   /// Takes the hold away from the thread, after waiting for a call of its that is under way.
   void withdraw(const std::shared_ptr<LockHold>& hold);
@@ -63,7 +65,7 @@ class LockKeeper {
   base::ConditionVariable changed_;
   std::optional<nats::KeyValue> bucket_ LITECLUSTER_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<LockHold>> holds_ LITECLUSTER_GUARDED_BY(mutex_);
-  // Since when the present revision of a lock has been seen, for claims to come.
+  // Of locks that others hold: since when the present revision has been seen.
   std::unordered_map<std::string, std::pair<Revision, base::BootTime>> seen_ LITECLUSTER_GUARDED_BY(mutex_);
   // What the thread is at, until when at most, and how to stop it.
   std::shared_ptr<LockHold> serving_ LITECLUSTER_GUARDED_BY(mutex_);

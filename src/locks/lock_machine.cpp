@@ -106,7 +106,7 @@ std::optional<base::BootTime> LockMachine::wake_at() const {
 }
 
 std::optional<std::pair<Revision, base::BootTime>> LockMachine::seen() const {
-  if (!known_) return std::nullopt;
+  if (!held_by_other()) return std::nullopt;
   return std::pair(known_->revision, known_->since);
 }
 

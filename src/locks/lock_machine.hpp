@@ -118,7 +118,8 @@ class LockMachine {
   [[nodiscard]] bool held(base::BootTime now) const { return state_ == State::held && now < deadline_; }
   [[nodiscard]] base::BootTime deadline() const { return deadline_; }
   [[nodiscard]] FencingToken token() const { return token_; }
-  /// The newest revision seen and since when, for a later claim's `seen_before`.
+  /// While somebody else holds it: the revision and since when it was seen, for a later claim's
+  /// `seen_before`.
   [[nodiscard]] std::optional<std::pair<Revision, base::BootTime>> seen() const;
 
  private:

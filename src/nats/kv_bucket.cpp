@@ -21,6 +21,9 @@ namespace {
 
 constexpr const char* operation_header = "KV-Operation";
 constexpr int stream_not_found = 10059;
+constexpr std::string_view made_anew = "the bucket was deleted and made anew: what it held is lost";
+// An answer that is there does not wait longer for what only might take it back.
+constexpr auto same_bucket_patience = 1s;
 
 Status check_key(std::string_view operation, std::string_view key) {
   if (valid_key(key)) return {};
@@ -81,29 +84,32 @@ struct KeyValue::Change {
   }
 };
 
-KeyValue::KeyValue(JetStream jetstream, std::string bucket, const StreamInfo& info, bool expect_end)
+KeyValue::KeyValue(JetStream jetstream, const KeyValueOptions& options, const StreamInfo& info,
+                   bool expect_end)
     : jetstream_(std::move(jetstream)),
-      bucket_(std::move(bucket)),
+      bucket_(options.bucket),
       stream_(info.config.name),
       created_(info.created),
+      replaceable_(options.replaceable),
       expect_end_(expect_end),
       highest_seen_(std::make_shared<std::atomic<std::uint64_t>>(info.last_sequence)) {}
 
-Result<KeyValue> KeyValue::bind(const Context& context, const JetStream& jetstream, std::string_view bucket,
-                                const StreamInfo& info) {
+Result<KeyValue> KeyValue::bind(const Context& context, const JetStream& jetstream,
+                                const KeyValueOptions& options, const StreamInfo& info) {
+  const std::string& bucket = options.bucket;
   const std::string subject = fmt::format("$KV.{}.>", bucket);
   if (std::ranges::find(info.config.subjects, subject) == info.config.subjects.end()) {
-    return failure(ErrorCode::failed_precondition, "open bucket", std::string(bucket),
+    return failure(ErrorCode::failed_precondition, "open bucket", bucket,
                    fmt::format("the stream {} exists and is not a KV bucket: it does not take {}",
                                info.config.name, subject));
   }
   bool expect_end = false;
   if (info.config.replicas > 1) {
     const auto server = jetstream.connection().server_info(context);
-    if (!server) return std::unexpected(server.error().within("open bucket", std::string(bucket)));
+    if (!server) return std::unexpected(server.error().within("open bucket", bucket));
     expect_end = takes_two_for_one(server->version);
   }
-  return KeyValue(jetstream, std::string(bucket), info, expect_end);
+  return KeyValue(jetstream, options, info, expect_end);
 }
 
 Status KeyValue::check_permanent(const StreamInfo& info, std::string_view bucket) {
@@ -133,7 +139,7 @@ Result<KeyValue> KeyValue::open(const Context& context, const JetStream& jetstre
   if (options.permanent) {
     if (auto status = check_permanent(*info, bucket); !status) return std::unexpected(status.error());
   }
-  return bind(context, jetstream, bucket, *info);
+  return bind(context, jetstream, options, *info);
 }
 
 Result<KeyValue> KeyValue::open_or_create(const Context& context, const JetStream& jetstream,
@@ -151,7 +157,7 @@ Result<KeyValue> KeyValue::open_or_create(const Context& context, const JetStrea
     replicas = *chosen;
   }
   const auto created = jetstream.create_stream(context, stream_config(options, replicas));
-  if (created) return bind(context, jetstream, options.bucket, *created);
+  if (created) return bind(context, jetstream, options, *created);
   if (created.error().code() == ErrorCode::already_exists) {
     // Somebody else was faster, with other settings; or a stream of another name has these subjects.
     auto opened = open(context, jetstream, options);
@@ -164,6 +170,7 @@ Result<KvEntry> KeyValue::get(const Context& context, std::string_view key, KvRe
   auto entry = last(context, key, read);
   if (!entry) return std::unexpected(std::move(entry.error()));
   if (*entry && (*entry)->operation == KvOperation::put) return std::move(**entry);
+  if (auto same = check_same_bucket(context); !same) return std::unexpected(std::move(same.error()));
   return failure(ErrorCode::not_found, "get", std::string(key),
                  *entry ? "the key was deleted" : "there is no such key in bucket " + bucket_);
 }
@@ -190,11 +197,15 @@ Result<KvEntry> KeyValue::get_revision(const Context& context, std::string_view 
   const bool missing =
       message ? message->subject != subject_of(key) : message.error().code() == ErrorCode::not_found;
   if (missing) {
+    if (auto same = check_same_bucket(context); !same) return std::unexpected(std::move(same.error()));
     return failure(ErrorCode::not_found, "get", std::string(key),
                    fmt::format("revision {} is not one of this key, or no longer kept", revision.value()));
   }
   if (!message) return std::unexpected(message.error());
-  return kv_entry(key, *message);
+  KvEntry entry = kv_entry(key, *message);
+  if (entry.operation == KvOperation::put) return entry;
+  return failure(ErrorCode::not_found, "get", std::string(key),
+                 fmt::format("revision {} deleted the key", revision.value()));
 }
 
 Result<Revision> KeyValue::put(const Context& context, std::string_view key, std::string_view value) const {
@@ -241,8 +252,7 @@ Result<KeyValueStatus> KeyValue::status(const Context& context) const {
   if (!info && info.error().code() != ErrorCode::not_found) return std::unexpected(info.error());
   if (!info || info->created != created_) {
     return failure(ErrorCode::failed_precondition, "look at bucket", bucket_,
-                   info ? "the bucket was deleted and made anew: what it held is lost"
-                        : "the bucket is gone; nothing re-creates it by itself");
+                   info ? std::string(made_anew) : "the bucket is gone; nothing re-creates it by itself");
   }
   if (info->last_sequence < seen) {
     return failure(ErrorCode::failed_precondition, "look at bucket", bucket_,
@@ -284,10 +294,16 @@ Status KeyValue::check_bucket(const Context& context) const {
   const bool gone = !info && info.error().code() == ErrorCode::not_found;
   if (gone || (info && info->created != created_)) {
     return failure(ErrorCode::failed_precondition, "use bucket", bucket_,
-                   gone ? "the bucket is gone; nothing re-creates it by itself"
-                        : "the bucket was deleted and made anew: what it held is lost");
+                   gone ? "the bucket is gone; nothing re-creates it by itself" : std::string(made_anew));
   }
   return {};
+}
+
+Status KeyValue::check_same_bucket(const Context& context) const {
+  if (replaceable_) return {};
+  const auto info = jetstream_.stream_info(context.with_timeout(same_bucket_patience), stream_);
+  if (!info || info->created == created_) return {};
+  return failure(ErrorCode::failed_precondition, "use bucket", bucket_, std::string(made_anew));
 }
 
 template <typename Attempt>
@@ -327,6 +343,7 @@ Result<Revision> KeyValue::write(const Context& context, std::string_view operat
   const std::string subject = subject_of(key);
   const std::string message_id = base::random_hex(24);
   const Headers headers = change.headers(message_id);
+  const std::uint64_t seen = highest_seen_->load();
   bool sent_before = false;
   bool cannot_tell = false;
   auto revision = retrying(context, operation, key, [&](const Context& limit) -> Result<Revision> {
@@ -346,6 +363,9 @@ Result<Revision> KeyValue::write(const Context& context, std::string_view operat
     return std::unexpected(ack.error());
   });
   if (revision) {
+    if (revision->value() <= seen) {
+      if (auto same = check_same_bucket(context); !same) return std::unexpected(std::move(same.error()));
+    }
     saw(*revision);
     return revision;
   }
@@ -387,9 +407,12 @@ Result<KeyValueWatch> KeyValue::watch(const Context& context, std::string_view p
     return failure(ErrorCode::invalid_argument, "watch", std::string(pattern),
                    "a pattern is a key in which whole parts may be `*` and the last one `>`");
   }
-  return retrying(context, "watch", {}, [&](const Context& limit) {
+  auto started = retrying(context, "watch", {}, [&](const Context& limit) {
     return KeyValueWatch::start(limit, jetstream_, bucket_, pattern, options);
   });
+  if (!started) return started;
+  if (auto same = check_same_bucket(context); !same) return std::unexpected(std::move(same.error()));
+  return started;
 }
 
 Result<Revision> KeyValue::find_own(const Context& context, std::string_view key, std::string_view message_id,

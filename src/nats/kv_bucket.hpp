@@ -8,6 +8,11 @@
 // server that has forgotten the id (restarted) may answer with a conflict: the key is then read back, and the
 // id on the stored message tells whether the change is ours. Where even that cannot tell, the error is
 // `unavailable` and says so; `conflict` and `already_exists` always mean that the change was not made.
+//
+// A bucket that was deleted and made anew looks like one without entries. So the server is asked whether it
+// is still the same one where that would show: when a read finds nothing, when a watch starts, and when a
+// change gets a revision that was there before. Reads that find something and other changes cost nothing
+// more.
 #pragma once
 
 #include <atomic>
@@ -47,6 +52,9 @@ struct KeyValueOptions {
   /// Refuse an existing bucket that drops values by itself, by age or to make room: for records that promises
   /// rest on.
   bool permanent = false;
+  /// Go on in another bucket of the same name instead of failing: for those who tell another history from
+  /// their own by what its records say. status() tells it nevertheless.
+  bool replaceable = false;
 };
 
 struct KeyValueStatus {
@@ -66,9 +74,9 @@ enum class KvRead {
 };
 
 /// Thread-safe; cheap to copy. All calls block for the answer: per attempt at most the connection's request
-/// timeout, in all no longer than twice that or the Context allows. Errors common to all: cancelled,
-/// deadline_exceeded, unavailable, permission_denied, invalid_argument (key), failed_precondition (the bucket
-/// is gone or was replaced).
+/// timeout, in all no longer than twice that and a second, or than the Context allows. Errors common to all:
+/// cancelled, deadline_exceeded, unavailable, permission_denied, invalid_argument (key), failed_precondition
+/// (the bucket is gone or was replaced; a change may then have been made in the new one).
 class KeyValue {
  public:
   /// Binds to an existing bucket. Errors: not_found, failed_precondition (not a KV bucket).
@@ -82,10 +90,11 @@ class KeyValue {
   /// not_found when there is no such key or it is deleted.
   [[nodiscard]] Result<KvEntry> get(const Context& context, std::string_view key,
                                     KvRead read = KvRead::any) const;
-  /// The newest change of the key, deletes included; nullopt when there is none.
+  /// The newest change of the key, deletes included; nullopt when there is none. Does not ask whether the
+  /// bucket is still the same one.
   [[nodiscard]] Result<std::optional<KvEntry>> last(const Context& context, std::string_view key,
                                                     KvRead read = KvRead::any) const;
-  /// The change with this revision; not_found when it is not one of this key, or no longer kept.
+  /// The value with this revision; not_found when it is not one of this key, no longer kept, or a delete.
   [[nodiscard]] Result<KvEntry> get_revision(const Context& context, std::string_view key,
                                              Revision revision) const;
 
@@ -119,13 +128,13 @@ class KeyValue {
 
  private:
   struct Change;
-  KeyValue(JetStream jetstream, std::string bucket, const StreamInfo& info, bool expect_end);
+  KeyValue(JetStream jetstream, const KeyValueOptions& options, const StreamInfo& info, bool expect_end);
 
   [[nodiscard]] static Result<KeyValue> open(const Context& context, const JetStream& jetstream,
                                              const KeyValueOptions& options);
   [[nodiscard]] static Status check_permanent(const StreamInfo& info, std::string_view bucket);
   [[nodiscard]] static Result<KeyValue> bind(const Context& context, const JetStream& jetstream,
-                                             std::string_view bucket, const StreamInfo& info);
+                                             const KeyValueOptions& options, const StreamInfo& info);
   [[nodiscard]] std::string subject_of(std::string_view key) const;
   [[nodiscard]] Error failed(const Error& error, const Context& outer, std::string_view operation,
                              std::string_view key) const;
@@ -133,6 +142,8 @@ class KeyValue {
   [[nodiscard]] auto retrying(const Context& context, std::string_view operation, std::string_view key,
                               const Attempt& attempt) const -> decltype(attempt(context));
   [[nodiscard]] Status check_bucket(const Context& context) const;
+  /// failed_precondition when the server says that it is another bucket now; fine when it cannot say.
+  [[nodiscard]] Status check_same_bucket(const Context& context) const;
   [[nodiscard]] Result<Revision> write(const Context& context, std::string_view operation,
                                        std::string_view key, const Change& change) const;
   [[nodiscard]] Result<PublishAck> publish(const Context& context, const std::string& subject,
@@ -146,9 +157,10 @@ class KeyValue {
   std::string bucket_;
   std::string stream_;
   ServerTime created_{};
-  // Shared by copies, so that a bucket that goes back is noticed by all of them.
+  bool replaceable_ = false;
   /// The server cannot be trusted with the expected revision of a key alone.
   bool expect_end_ = false;
+  // Shared by copies, so that a bucket that goes back is noticed by all of them.
   std::shared_ptr<std::atomic<std::uint64_t>> highest_seen_;
 };
 

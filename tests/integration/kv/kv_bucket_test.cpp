@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "kv/kv_impl.hpp"
@@ -109,6 +110,7 @@ TEST_F(KvBucket, KeepsAsMuchHistoryAsAskedForAndPurgeDropsIt) {
   EXPECT_EQ(history->at(0).value, "2");
   EXPECT_EQ(history->at(1).value, "3");
   EXPECT_EQ(history->at(2).operation, KvOperation::remove);
+  EXPECT_ERROR(kv.get_revision(soon(), "key", history->at(2).revision), ErrorCode::not_found);
   EXPECT_EQ(kv.get_revision(soon(), "key", history->at(0).revision)->value, "2");
   EXPECT_ERROR(kv.get_revision(soon(), "key", Revision(1)), ErrorCode::not_found);
   EXPECT_ERROR(kv.get_revision(soon(), "other", history->at(0).revision), ErrorCode::not_found);
@@ -220,6 +222,73 @@ TEST_F(KvBucket, ABucketThatWasMadeAnewIsToldFromTheOldOne) {
   const auto status = kv.status(soon());
   EXPECT_ERROR(status, ErrorCode::failed_precondition);
   EXPECT_THAT(status.error().message(), HasSubstr("made anew"));
+}
+
+TEST_F(KvBucket, ABucketThatWasMadeAnewIsNotTakenForAnEmptyOne) {
+  const KeyValue kv = bucket(5);
+  ASSERT_OK(kv.create(soon(), "job/7/done", "x"));
+  ASSERT_OK(kv.put(soon(), "key", "x"));
+  ASSERT_OK(kv.put(soon(), "key", "y"));
+  ASSERT_OK(jetstream_->delete_stream(soon(), "KV_b"));
+  const KeyValue fresh = bucket(5);
+  EXPECT_ERROR(kv.get(soon(), "job/7/done"), ErrorCode::failed_precondition);
+  EXPECT_ERROR(kv.get(soon(), "job/7/done", KvRead::leader), ErrorCode::failed_precondition);
+  EXPECT_ERROR(kv.get_revision(soon(), "key", Revision(2)), ErrorCode::failed_precondition);
+  EXPECT_ERROR(kv.keys(soon()), ErrorCode::failed_precondition);
+  EXPECT_ERROR(kv.history(soon(), "key"), ErrorCode::failed_precondition);
+  EXPECT_ERROR(kv.watch(soon()), ErrorCode::failed_precondition);
+  EXPECT_ERROR(kv.watch(soon(), ">", {.updates_only = true}), ErrorCode::failed_precondition);
+  const auto done = kv.create(soon(), "job/7/done", "x");
+  EXPECT_ERROR(done, ErrorCode::failed_precondition);
+  EXPECT_THAT(done.error().message(), HasSubstr("made anew"));
+  EXPECT_ERROR(kv.put(soon(), "key", "x"), ErrorCode::failed_precondition);
+  ASSERT_OK(fresh.remove(soon(), "key"));
+  EXPECT_ERROR(kv.get(soon(), "key"), ErrorCode::failed_precondition);
+  EXPECT_EQ(fresh.get(soon(), "job/7/done")->value, "x");
+  EXPECT_ERROR(fresh.get(soon(), "key"), ErrorCode::not_found);
+}
+
+TEST_F(KvBucket, AReplaceableBucketIsGoneOnWithWhenItWasMadeAnew) {
+  (void)bucket();
+  const KeyValueOptions options{.bucket = "r", .replaceable = true};
+  const auto kv = KeyValue::open_or_create(soon(), *jetstream_, options);
+  ASSERT_OK(kv);
+  ASSERT_OK(kv->put(soon(), "key", "x"));
+  ASSERT_OK(jetstream_->delete_stream(soon(), "KV_r"));
+  ASSERT_OK(KeyValue::open_or_create(soon(), *jetstream_, options));
+  EXPECT_ERROR(kv->get(soon(), "key"), ErrorCode::not_found);
+  EXPECT_THAT(*kv->keys(soon()), IsEmpty());
+  EXPECT_OK(kv->watch(soon()));
+  EXPECT_EQ(*kv->put(soon(), "key", "y"), Revision(1));
+  EXPECT_ERROR(kv->status(soon()), ErrorCode::failed_precondition);
+}
+
+/// A server that can be told not to answer what a stream is.
+class KvBucketThatTellsNothing : public KvBucket {
+ protected:
+  nats::PrivateServerOptions server_options() override {
+    write_users("");
+    PrivateServerOptions options = KvBucket::server_options();
+    options.extra_configuration = "include users.conf\nno_auth_user: any";
+    return options;
+  }
+  void write_users(const std::string& permissions) {
+    std::filesystem::create_directories(directory_ / "nats");
+    std::ofstream(directory_ / "nats" / "users.conf")
+        << "authorization { users: [ { user: any, password: any" << permissions << " } ] }\n";
+  }
+};
+
+TEST_F(KvBucketThatTellsNothing, AnAnswerIsGoodAlsoWhenTheBucketCannotBeLookedAt) {
+  const KeyValue kv = bucket();
+  ASSERT_OK(kv.put(soon(), "key", "x"));
+  ASSERT_OK(kv.get(soon(), "key"));
+  server_->stop();
+  write_users(R"(, permissions: { publish: { deny: "$JS.API.STREAM.INFO.KV_b" } })");
+  ASSERT_OK(server_->start_again(soon()));
+  EXPECT_OK(kv.get(soon(), "key"));
+  EXPECT_FALSE(jetstream_->stream_info(Context::background().with_timeout(1s), "KV_b"));
+  EXPECT_ERROR(kv.get(soon(), "none"), ErrorCode::not_found);
 }
 
 TEST_F(KvBucket, AServerThatLostChangesIsAnAlarm) {

@@ -11,6 +11,7 @@
 
 #include <litecluster/client.hpp>
 
+#include "locks/lock_record.hpp"
 #include "nats/kv_bucket.hpp"
 #include "support/nats_fixture.hpp"
 
@@ -271,6 +272,57 @@ TEST_F(LockTest, ManyLocksOfOneClientAreAllKept) {
   std::this_thread::sleep_for(6s);
   for (const Lock& lock : locks) EXPECT_TRUE(lock.held());
   for (Lock& lock : locks) EXPECT_OK(lock.release());
+}
+
+// A worker that looks at one task after the other, more of them than are remembered, whose workers have died.
+TEST_F(LockTest, LocksOfDeadHoldersAreTakenOverByTryingHoweverManyThereAre) {
+  const Client one = client();
+  ASSERT_OK(one.lock("first").try_acquire());
+  const auto bucket = nats::KeyValue::open(soon(), nats::JetStream(connect()), "myapp-locks");
+  ASSERT_OK(bucket);
+  const std::string dead = locks::encode(
+      {.held = true, .token = FencingToken(1), .node = "dead", .hold = "dead#1", .lease = locks::lease_min});
+  std::vector<std::string> names;
+  for (int index = 0; index < 4'200; ++index) {
+    names.push_back(fmt::format("task-{}", index));
+    ASSERT_OK(bucket->put(soon(), names.back(), dead));
+  }
+  const Context patience = soon(100s);
+  while (!names.empty() && !patience.done()) {
+    std::erase_if(names, [&](const std::string& name) {
+      Lock lock = one.lock(name);
+      return lock.try_acquire(patience).has_value() && lock.release(patience).has_value();
+    });
+  }
+  EXPECT_EQ(names.size(), 0U);
+}
+
+TEST_F(LockTest, ALockIsMadeWhileTheKvWaitsForTheServer) {
+  NatsOptions nats = options();
+  nats.request_timeout = 60s;
+  nats.ping_interval = 60s;
+  const auto connected = Client::connect({.cluster = "myapp", .nats = nats}, soon());
+  ASSERT_OK(connected);
+  server_->pause();
+  std::atomic<bool> opened = false;
+  std::jthread opener([&] {
+    EXPECT_OK(connected->kv(soon(60s)));
+    opened = true;
+  });
+  std::this_thread::sleep_for(300ms);
+  const Lock lock = connected->lock("lock");
+  EXPECT_FALSE(opened);
+  EXPECT_FALSE(lock.held());
+  server_->resume();
+}
+
+TEST_F(LockTest, ABucketIsNotMadeByAClientThatIsNotTo) {
+  const ClientOptions reading{.cluster = "myapp", .nats = options(), .create_kv_bucket = false};
+  const auto reader = Client::connect(reading, soon());
+  ASSERT_OK(reader);
+  EXPECT_ERROR(reader->kv(soon()), ErrorCode::not_found);
+  ASSERT_OK(client().kv(soon()));
+  ASSERT_OK(reader->kv(soon()));
 }
 
 TEST_F(LockTest, ThreadsThatShareAClientTakeTurns) {

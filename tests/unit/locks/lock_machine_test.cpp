@@ -98,6 +98,17 @@ TEST(LockMachine, RemembersFromAnEarlierClaimSinceWhenARevisionStands) {
   only<action::Write>(machine.read_done(start_time, seen(9, others())));
 }
 
+TEST(LockMachine, TellsSinceWhenItHasSeenAHolderAndNothingOfAFreeLockOrItsOwn) {
+  LockMachine machine = claim();
+  (void)machine.start();
+  EXPECT_EQ(machine.seen(), std::nullopt);
+  (void)machine.read_done(start_time, seen(9, others()));
+  EXPECT_EQ(machine.seen(), std::pair(Revision(9), start_time));
+  (void)machine.observed(start_time + 1s, seen(10, others(false)));
+  EXPECT_EQ(machine.seen(), std::nullopt);
+  EXPECT_EQ(holder().seen(), std::nullopt);
+}
+
 TEST(LockMachine, DoesNotWaitWhenItIsNotToAndSaysWhoHoldsIt) {
   LockMachine machine = claim(/*wait=*/false);
   (void)machine.start();
