@@ -45,7 +45,8 @@ struct RingRequestOptions {
 
 /// Answers requests for keys of partitions that this node owns. Runs in threads of the library, several at a
 /// time. A partition is not given away while a request of it is running; the Context is cancelled when
-/// ownership was lost.
+/// ownership was lost or the node stops. One that does not return then cannot be stopped: 5 s later the node
+/// ends without it, and its thread goes on with whatever it refers to.
 using RingHandler =
     std::function<Result<std::string>(const Context&, std::string_view key, std::string_view request)>;
 

@@ -97,6 +97,11 @@ void Roster::record_deleted(base::BootTime now, Revision revision, const std::st
   ++generation_;
 }
 
+void Roster::history_lost() {
+  for (auto& [node, entry] : entries_) entry.revision = Revision();
+  forgotten_.clear();
+}
+
 void Roster::tick(base::BootTime now) {
   if (cut_off(now)) return;
   for (auto& [node, entry] : entries_) {

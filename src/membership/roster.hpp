@@ -82,6 +82,9 @@ class Roster {
   void record_seen(base::BootTime now, Revision revision, const Record& record,
                    const Delivery& delivery = {});
   void record_deleted(base::BootTime now, Revision revision, const std::string& node);
+  /// The servers lost the bucket or its newest changes: revisions are used a second time, so whatever is
+  /// delivered from now on counts. Who is not heard of again falls silent.
+  void history_lost();
   void tick(base::BootTime now);
 
   [[nodiscard]] std::vector<RosterEvent> take_events();

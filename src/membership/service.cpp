@@ -166,7 +166,7 @@ class Service::Impl {
     tell(LifeOver{session_.id(), refusing_->message()});
     if (options_.mode != Mode::ring) session_.leave(BootClock::now());
   }
-  void refuse_from_ring(Error error) {
+  void leave_for(Error error) {
     refuse_and_leave(std::move(error));
     pump();
   }
@@ -417,29 +417,52 @@ class Service::Impl {
     base::Backoff backoff(std::chrono::milliseconds(50), std::chrono::seconds(2));
     const std::string_view pattern = options_.mode == Mode::ring ? ">" : "members.*";
     bool initial = true;
+    std::optional<Error> lost;
     while (!stopped_.done()) {
       auto watch = bucket_.watch(stopped_, pattern);
-      while (watch && !stopped_.done()) {
-        auto next = watch->next(stopped_.with_timeout(watch_wait));
-        if (!next) {
-          if (next.error().code() != ErrorCode::deadline_exceeded) watch = std::unexpected(next.error());
-          continue;
-        }
-        backoff.reset();
-        if (*next) {
-          loop_->post([this, entry = std::move(**next), initial] { seen(entry, initial); });
-        } else if (std::exchange(initial, false)) {
-          loop_->post([this] { initial_complete(); });
-        }
+      // While the bucket is gone, nobody knows what comes in its place.
+      if (watch && lost) {
+        loop_->post([this, lost = *std::exchange(lost, std::nullopt)] { history_lost(lost); });
+        if (options_.mode == Mode::ring) return;
+        initial = true;
       }
+      const Error ended = watch ? follow(*watch, initial, backoff) : watch.error();
       if (stopped_.done()) return;
-      note_problem(watch.error().message());
+      if (watch && ended.code() == ErrorCode::failed_precondition) lost = ended;
+      note_problem(ended.message());
       stopped_.wait_for(backoff.next(base::random_u64()));
     }
   }
 
+  /// Until it ends. failed_precondition: what was watched is not the bucket's history any more, which a mere
+  /// interruption or a server that lags behind is not taken for.
+  Error follow(nats::KeyValueWatch& watch, bool& initial, base::Backoff& backoff) {
+    while (true) {
+      auto next = watch.next(stopped_.with_timeout(watch_wait));
+      if (!next) {
+        if (next.error().code() == ErrorCode::deadline_exceeded && !stopped_.done()) continue;
+        return next.error();
+      }
+      backoff.reset();
+      if (*next) {
+        loop_->post([this, entry = std::move(**next), initial] { seen(entry, initial); });
+      } else if (std::exchange(initial, false)) {
+        loop_->post([this] { initial_complete(); });
+      }
+    }
+  }
+
+  // Whatever is remembered by revision is worth nothing now. In a ring that is all that this process goes by,
+  // its versions included, so only a new process can take part in what there is now.
+  void history_lost(const Error& why) {
+    base::log_error("the coordination bucket lost what was known", {{"reason", why.reason()}});
+    if (options_.mode != Mode::ring) return roster_.history_lost();
+    leave_for(Error(ErrorCode::failed_precondition, "watch members", options_.node,
+                    why.reason() + "; this node has to start anew"));
+  }
+
   void initial_complete() {
-    watching_ = true;
+    if (std::exchange(watching_, true)) return;
     tell(InitialComplete{});
     begin_when_allowed();
     pump();
@@ -576,13 +599,14 @@ void Service::settled() {
   impl_->settled();
 }
 void Service::refuse(Error error) {
-  impl_->refuse_from_ring(std::move(error));
+  impl_->leave_for(std::move(error));
 }
 
 nats::KeyValueOptions coordination_bucket(std::string_view cluster) {
   return {.bucket = std::string(cluster) + "-coord",
           .description = "litecluster: leader, members and ring of " + std::string(cluster),
-          .permanent = true};
+          .permanent = true,
+          .replaceable = true};
 }
 
 }  // namespace litecluster::membership

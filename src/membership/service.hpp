@@ -57,7 +57,8 @@ struct LifeOver {
 };
 /// Final: the goodbye is written.
 struct Left {};
-/// Final: another process has the name, or other nodes run in another mode.
+/// Final: another process has the name, other nodes run in another mode, or (in a ring; the operation is then
+/// "watch members") the servers lost the bucket or its newest changes, and a new process has to begin anew.
 struct Refused {
   Error error;
 };

@@ -70,6 +70,7 @@ void Session::claim(base::BootTime now, const OwnRecord& own) {
 }
 
 void Session::claimed(base::BootTime now, Revision revision) {
+  conflicted_before_ = false;
   revision_ = revision;
   deadline_ = sent_at_ + eight_tenths(lease_);
   // Too slow an answer: nobody relied on this life yet, so it is simply begun again.
@@ -88,7 +89,7 @@ void Session::written(base::BootTime now, WriteOutcome outcome, Revision revisio
     // A settled() may have come since the write was sent; then it belongs to a former life.
     if (outcome == WriteOutcome::done && !rejoining_) return claimed(now, revision);
     rejoining_ = false;
-    return read(now);
+    return read_after(now, outcome);
   }
   if (!live()) return;
   if (state_ == State::leaving && outcome == WriteOutcome::done && writing_ == RecordState::left) {
@@ -97,12 +98,22 @@ void Session::written(base::BootTime now, WriteOutcome outcome, Revision revisio
   if (past_deadline(now)) return;
   if (outcome != WriteOutcome::done) {
     conflicted_ = outcome == WriteOutcome::conflict;
-    return read(now);
+    return read_after(now, outcome);
   }
+  conflicted_before_ = false;
   revision_ = revision;
   deadline_ = std::max(deadline_, sent_at_ + eight_tenths(lease_));
   renew_at_ = sent_at_ + options_.heartbeat;
   tick(now);
+}
+
+// One conflict is answered by the next read. What is refused at once again and again (the server's storage is
+// full, a read is stale) is not written more often than four times a heartbeat.
+void Session::read_after(base::BootTime now, WriteOutcome outcome) {
+  const base::BootTime paced = sent_at_ + options_.heartbeat / 4;
+  const bool first_conflict = outcome == WriteOutcome::conflict && !std::exchange(conflicted_before_, true);
+  if (first_conflict || outcome == WriteOutcome::done || now >= paced) return read(now);
+  retry_at(paced);
 }
 
 void Session::own_record_while_live(base::BootTime now, const OwnRecord& own, bool answer) {
@@ -183,11 +194,13 @@ void Session::lapse(std::string reason) {
 
 void Session::refuse(Error error) {
   state_ = State::refused;
+  retry_at_.reset();
   actions_.emplace_back(SessionRefused{std::move(error)});
 }
 
 void Session::end_leaving() {
   state_ = State::left;
+  retry_at_.reset();
   actions_.emplace_back(SessionLeft{});
 }
 

@@ -123,6 +123,7 @@ class Session {
   void claimed(base::BootTime now, Revision revision);
   /// Ends the life when its deadline has passed.
   bool past_deadline(base::BootTime now);
+  void read_after(base::BootTime now, WriteOutcome outcome);
   void own_record_while_live(base::BootTime now, const OwnRecord& own, bool answer);
   void lapse(std::string reason);
   void refuse(Error error);
@@ -141,6 +142,7 @@ class Session {
   bool urgent_ = false;
   RecordState writing_ = RecordState::alive;  ///< in the write in flight or the last one
   bool conflicted_ = false;                   ///< the last write met another revision
+  bool conflicted_before_ = false;            ///< so did one since the last write that was done
   bool rejoining_ = false;                    ///< the write in flight belongs to a former life
   MemberId id_;
   std::uint32_t lives_ = 0;

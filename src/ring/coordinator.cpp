@@ -180,6 +180,9 @@ std::optional<Assignment> Coordinator::next_assignment(const Roster& roster,
 
   Assignment next;
   next.version = present.version.next();
+  // Others may remember a later version than we, and would ignore a smaller one for ever. No version exceeds
+  // the revision under which it was written.
+  if (deleted_) next.version = std::max(next.version, RingVersion(revision_.value()).next());
   next.coordinator = *life_;
   next.members = live;
   for (const Slot& slot : slots) {

@@ -37,8 +37,8 @@ struct WriteAssignment {
   Revision expected;
   std::shared_ptr<const Assignment> assignment;
 };
-/// Write this record as `members.<node>` by compare-and-swap; 0: create. Then expel_done(), whatever the
-/// outcome.
+/// Write this record as `members.<node>` by compare-and-swap; 0: only if there is none or it was deleted.
+/// Then expel_done(), whatever the outcome.
 struct ExpelMember {
   Revision expected;
   membership::Record record;
@@ -65,7 +65,8 @@ class Coordinator {
   void life_begun(base::BootTime now, const MemberId& life);
   void life_over();
   void assignment_seen(base::BootTime now, Revision revision, std::shared_ptr<const Assignment> assignment);
-  /// The record is gone: the coordinator writes it again from what it remembers.
+  /// The record is gone: the coordinator writes it again from what it remembers, under a version above all
+  /// that anybody can have seen.
   void assignment_deleted(base::BootTime now, Revision revision);
   /// The bucket's content at the time of the start has been seen; before, nothing is decided.
   void initial_complete(base::BootTime now);

@@ -41,9 +41,9 @@ void Participant::hook_done(base::BootTime now, bool succeeded) {
     states_[partition.value()] = owning && succeeded ? State::owned : State::idle;
   }
   if (owning && succeeded) {
-    own_retry_ = own_retry_first;
-    retry_at_.reset();
+    forget_failure();
   } else if (owning && !hook_cancelled_) {
+    failing_ = true;
     retry_at_ = now + own_retry_;
     own_retry_ = std::min(own_retry_max, own_retry_ * 2);
   }
@@ -86,9 +86,9 @@ void Participant::advance(base::BootTime now) {
     acknowledged_ = assignment_->version;
     actions_.emplace_back(AcknowledgeRelease{acknowledged_});
   }
+  if (failing_ && !lacks_any(self)) forget_failure();
   if (settle_) {
     settle_ = false;
-    retry_at_.reset();
     actions_.emplace_back(RingSettled{});
     return;
   }
@@ -97,6 +97,19 @@ void Participant::advance(base::BootTime now) {
     retry_at_.reset();
   }
   start_own(self);
+}
+
+bool Participant::lacks_any(std::uint16_t self) const {
+  for (std::size_t partition = 0; partition < states_.size(); ++partition) {
+    if (states_[partition] == State::idle && wanted(partition, self)) return true;
+  }
+  return false;
+}
+
+void Participant::forget_failure() {
+  failing_ = false;
+  own_retry_ = own_retry_first;
+  retry_at_.reset();
 }
 
 void Participant::start_release(std::uint16_t self) {

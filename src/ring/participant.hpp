@@ -69,8 +69,9 @@ class Participant {
   [[nodiscard]] std::optional<base::BootTime> next_tick() const;
 
   [[nodiscard]] State state(Partition partition) const { return states_[partition.value()]; }
-  /// on_own failed, and is going to be tried again.
-  [[nodiscard]] bool failing() const { return retry_at_.has_value(); }
+  /// on_own failed for something that is still wanted, and has not succeeded since. A call that was cancelled
+  /// because its partitions were taken away is no failure.
+  [[nodiscard]] bool failing() const { return failing_; }
   [[nodiscard]] const std::shared_ptr<const Assignment>& assignment() const { return assignment_; }
 
  private:
@@ -79,6 +80,8 @@ class Participant {
   void advance(base::BootTime now);
   void start_release(std::uint16_t self);
   void start_own(std::uint16_t self);
+  void forget_failure();
+  [[nodiscard]] bool lacks_any(std::uint16_t self) const;
   [[nodiscard]] bool wanted(std::size_t partition, std::uint16_t self) const;
   [[nodiscard]] bool must_acknowledge(std::uint16_t self) const;
 
@@ -92,6 +95,7 @@ class Participant {
   std::vector<Partition> hook_partitions_;
   bool hook_cancelled_ = false;
   bool settle_ = false;
+  bool failing_ = false;
   base::Duration own_retry_{std::chrono::seconds(1)};
   std::optional<base::BootTime> retry_at_;
   std::vector<ParticipantAction> actions_;

@@ -167,7 +167,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
         problem = server.error().message();
       }
     }
-    if (!problem.empty()) report({HealthLevel::critical, problem});
+    server_problem_ = std::move(problem);
   }
 
   void set_deadline(BootTime deadline) {
@@ -190,11 +190,15 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     if (entry.key != assignment_key) return;
     const BootTime now = BootClock::now();
     if (entry.operation != KvOperation::put) {
-      report({HealthLevel::warning, "the ring's assignment was deleted; it is being written again"});
+      record_problem_ = {HealthLevel::warning,
+                         "the ring's assignment was deleted; it is being written again"};
       return coordinator_.assignment_deleted(now, entry.revision);
     }
     auto assignment = decode(entry.value);
-    if (!assignment) return report({HealthLevel::critical, assignment.error().message()});
+    if (!assignment) {
+      record_problem_ = {HealthLevel::critical, assignment.error().message()};
+      return;
+    }
     assignment_seen(entry.revision, std::make_shared<const Assignment>(std::move(*assignment)));
   }
 
@@ -204,7 +208,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     participant_.assignment_seen(now, assignment);
     if (participant_.assignment() != assignment) return;
     ring_->table.set_assignment(assignment);
-    if (!participant_.failing()) report({});
+    record_problem_ = {};
   }
 
   void tick() {
@@ -229,6 +233,7 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     }
     pumping_ = false;
     set_timer();
+    report(findings());
   }
 
   void set_timer() {
@@ -266,14 +271,16 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
       };
     }
     submit(std::move(call), [partitions](Impl& self, const Status& status) {
+      // What was cancelled because its partitions were taken away is no failure.
+      if (!status && !self.own_context_.done()) {
+        self.own_problem_ = "on_own failed: " + status.error().message();
+      }
       self.participant_.hook_done(BootClock::now(), status.has_value());
       for (const Partition partition : *partitions) {
         self.ring_->table.set_owned(partition,
                                     self.participant_.state(partition) == Participant::State::owned);
       }
       self.ring_->table.announce();
-      self.report(status ? HealthResult{}
-                         : HealthResult{HealthLevel::critical, "on_own failed: " + status.error().message()});
     });
   }
 
@@ -353,11 +360,21 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
   void expel(const ExpelMember& expel) {
     const std::string& node = expel.record.member.id.node;
     if (const auto text = membership::encode(expel.record)) {
-      const auto written =
-          bucket_.update(stopped_.with_timeout(request_timeout_), "members." + node, *text, expel.expected);
+      const Context limit = stopped_.with_timeout(request_timeout_);
+      const std::string key = "members." + node;
+      // A record that was deleted by hand leaves a marker, which has a revision.
+      const auto written = expel.expected.is_zero() ? bucket_.create(limit, key, *text)
+                                                    : bucket_.update(limit, key, *text, expel.expected);
       if (written) base::log_warning("ring: expelled a silent member", {{"node", node}});
     }
     post([](Impl& self) { self.coordinator_.expel_done(BootClock::now()); });
+  }
+
+  [[nodiscard]] HealthResult findings() const {
+    if (participant_.failing()) return {HealthLevel::critical, own_problem_};
+    if (record_problem_.level != HealthLevel::passing) return record_problem_;
+    if (!server_problem_.empty()) return {HealthLevel::critical, server_problem_};
+    return {};
   }
 
   void report(HealthResult result) {
@@ -382,6 +399,9 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
   bool leaving_ = false;
   bool pumping_ = false;
   bool coordinator_due_ = false;
+  std::string own_problem_;      ///< counts while the participant is failing
+  HealthResult record_problem_;  ///< with the assignment as it lies in the bucket
+  std::string server_problem_;
   HealthResult reported_;
   Loop::Timer* timer_ = nullptr;
 

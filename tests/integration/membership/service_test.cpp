@@ -65,6 +65,8 @@ class MembershipService : public test::NatsTest {
                        (change->reason.empty() ? std::string() : ": " + change->reason));
       } else if (const auto* over = std::get_if<LifeOver>(&event)) {
         log->push_back("over: " + over->reason);
+      } else if (const auto* refused = std::get_if<Refused>(&event)) {
+        log->push_back("refused: " + refused->error.message());
       } else if (const auto* health = std::get_if<HealthChanged>(&event)) {
         log->push_back("health: " + std::string(to_string(health->health.level)));
       }
@@ -187,6 +189,29 @@ TEST_F(MembershipService, ALeaseThatCannotBeRenewedIsLostAndComesBackAsANewLife)
   EXPECT_GT(first.service->id().joined, former.joined);
   EXPECT_NE(first.service->id().incarnation, former.incarnation);
   EXPECT_THAT(first.events(), Contains("over: not renewed before its deadline"));
+}
+
+// Revisions begin at 1 again, far below those that everybody remembers.
+TEST_F(MembershipService, ABucketThatWasMadeAnewIsBelievedWhereNothingElseDependsOnIt) {
+  const nats::KeyValue old = bucket();
+  for (int change = 0; change < 1000; ++change) ASSERT_OK(old.put(soon(), "other", "x"));
+  const Node first = joined({.node = "a", .mode = Mode::pool});
+  const Node second = joined({.node = "b", .mode = Mode::pool});
+  const MemberId former = first.service->id();
+  EXPECT_GT(former.joined, Revision(1000));
+  ASSERT_OK(nats::JetStream(connect()).delete_stream(soon(), "KV_c-coord"));
+  EXPECT_TRUE(eventually([&] { return !first.service->live() && !second.service->live(); }));
+  const nats::KeyValue anew = bucket();
+  EXPECT_TRUE(eventually([&] { return first.service->live() && second.service->live(); }));
+  first.service->set_role(Role::worker, Epoch(7));
+  EXPECT_TRUE(eventually([&] {
+    const std::vector<Member> seen = second.service->members();
+    return seen.size() == 2 && seen.front().id == first.service->id() && seen.front().epoch == Epoch(7);
+  }));
+  EXPECT_LT(first.service->id().joined, Revision(1000));
+  for (const Node* node : {&first, &second}) {
+    EXPECT_THAT(node->events(), testing::Not(Contains(testing::StartsWith("refused"))));
+  }
 }
 
 TEST(ProcessIdentity, TellsTheLivingFromTheDead) {

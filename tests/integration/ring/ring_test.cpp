@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <set>
@@ -12,6 +13,7 @@
 
 #include "integration/ring/ring_node.hpp"
 #include "ring/assignment.hpp"
+#include "ring/request_frame.hpp"
 
 namespace litecluster::ring {
 namespace {
@@ -31,6 +33,18 @@ class RingService : public test::NatsTest {
     }
     EXPECT_OK((*node)->members().wait_joined(soon()));
     return std::move(*node);
+  }
+  [[nodiscard]] nats::KeyValue coordination() const {
+    auto bucket = nats::KeyValue::open_or_create(soon(), nats::JetStream(connect()),
+                                                 membership::coordination_bucket("c"));
+    if (!bucket) std::abort();
+    return std::move(*bucket);
+  }
+  /// Whether the node has ended because the bucket is not the one that it knew.
+  static bool ended(RingNode& node) {
+    const Status joined = node.members().wait_joined(Context::background().with_timeout(1ms));
+    return !joined && joined.error().code() == ErrorCode::failed_precondition &&
+           joined.error().operation() == "watch members";
   }
   template <typename Condition>
   static bool eventually(Condition condition) {
@@ -177,6 +191,104 @@ TEST_F(RingService, ANodeThatCannotRenewLetsGoBeforeAnybodyElseOwns) {
   EXPECT_EQ(a->owned(), 0U);
   ASSERT_OK(server_->start_again(soon()));
   EXPECT_TRUE(eventually([&] { return a->owned() == 32; }));
+  EXPECT_FALSE(ended(*a)) << "an interruption is no loss";
+}
+
+TEST_F(RingService, WhenTheBucketWasMadeAnewNodesLetGoAndEndAndNewOnesStartWell) {
+  const auto a = start({.node = "a"});
+  const auto b = start({.node = "b"});
+  EXPECT_TRUE(eventually([&] { return a->owned() == 16 && b->owned() == 16; }));
+  ASSERT_OK(nats::JetStream(connect()).delete_stream(soon(), "KV_c-coord"));
+  EXPECT_TRUE(eventually([&] { return a->owned() + b->owned() == 0; }));
+  EXPECT_FALSE(ended(*a) || ended(*b)) << "nobody makes the bucket anew by itself";
+  const auto c = start({.node = "c"});
+  EXPECT_TRUE(eventually([&] { return ended(*a) && ended(*b); }));
+  EXPECT_TRUE(eventually([&] { return c->owned() == 32; }));
+  const auto next_a = start({.node = "a"});
+  const auto next_b = start({.node = "b"});
+  EXPECT_TRUE(eventually([&] {
+    return next_a->owned() >= 10 && next_b->owned() >= 10 &&
+           next_a->owned() + next_b->owned() + c->owned() == 32;
+  }));
+  EXPECT_EQ(a->owned() + b->owned(), 0U);
+}
+
+TEST_F(RingService, WhenTheServerLostItsNewestChangesNodesLetGoAndEndAndNewOnesStartWell) {
+  const std::filesystem::path store = directory_ / "nats";
+  const std::filesystem::path copy = directory_ / "copy";
+  auto a = start({.node = "a"});
+  EXPECT_TRUE(eventually([&] { return a->owned() == 32; }));
+  server_->stop();
+  std::filesystem::copy(store, copy, std::filesystem::copy_options::recursive);
+  ASSERT_OK(server_->start_again(soon()));
+  const auto b = start({.node = "b"});
+  EXPECT_TRUE(eventually([&] { return a->owned() == 16 && b->owned() == 16; }));
+  server_->stop();
+  std::filesystem::remove_all(store);
+  std::filesystem::rename(copy, store);
+  ASSERT_OK(server_->start_again(soon()));
+  EXPECT_TRUE(eventually([&] { return ended(*a) && ended(*b); }));
+  EXPECT_EQ(a->owned() + b->owned(), 0U);
+  const auto next_a = start({.node = "a"});
+  const auto next_b = start({.node = "b"});
+  EXPECT_TRUE(eventually([&] { return next_a->owned() == 16 && next_b->owned() == 16; }));
+}
+
+TEST_F(RingService, AHolderWhoseMemberRecordWasDeletedByHandIsExpelledAllTheSame) {
+  const nats::KeyValue bucket = coordination();
+  ASSERT_OK(bucket.put(soon(), "members.ghost", "x"));
+  ASSERT_OK(bucket.remove(soon(), "members.ghost"));
+  Assignment assignment;
+  assignment.version = RingVersion(1);
+  assignment.members = {{"ghost", "g", Revision(1)}};
+  assignment.coordinator = assignment.members[0];
+  assignment.slots.assign(32, {0, 0, {}});
+  ASSERT_OK(bucket.put(soon(), "ring.assignment", encode(assignment)));
+  const auto a = start({.node = "a"});
+  EXPECT_TRUE(eventually([&] { return a->owned() == 32; }));
+}
+
+TEST_F(RingService, ADamagedAssignmentIsWrittenAgainWhenItIsDeletedWhileTheRingRuns) {
+  const nats::KeyValue bucket = coordination();
+  const auto a = start({.node = "a"});
+  EXPECT_TRUE(eventually([&] { return a->owned() == 32; }));
+  const RingVersion before = a->ring().version();
+  ASSERT_OK(bucket.put(soon(), "ring.assignment", "nonsense"));
+  EXPECT_TRUE(eventually([&] { return a->members().health().level == HealthLevel::critical; }));
+  const auto b = start({.node = "b"});
+  EXPECT_EQ(a->owned(), 32U) << "what is owned stays where it is";
+  ASSERT_OK(bucket.remove(soon(), "ring.assignment"));
+  EXPECT_TRUE(eventually([&] { return a->owned() == 16 && b->owned() == 16; }));
+  EXPECT_TRUE(eventually([&] {
+    return a->members().health().level == HealthLevel::passing &&
+           b->members().health().level == HealthLevel::passing;
+  }));
+  EXPECT_GT(a->ring().version(), before);
+}
+
+TEST_F(RingService, AHandlerThatIgnoresItsContextDoesNotKeepTheNodeFromStopping) {
+  struct Hanging {
+    std::atomic<bool> entered = false;
+    std::atomic<bool> go_on = false;
+    std::atomic<bool> left = false;
+  };
+  const auto hanging = std::make_shared<Hanging>();
+  const auto handler = [hanging](const Context&, std::string_view, std::string_view) -> Result<std::string> {
+    hanging->entered = true;
+    while (!hanging->go_on) std::this_thread::sleep_for(1ms);
+    hanging->left = true;
+    return std::string("late");
+  };
+  auto a = start({.node = "a", .handler = handler});
+  EXPECT_TRUE(eventually([&] { return a->owned() == 32; }));
+  const auto connection = connect();
+  const auto pending = connection->send_request("c.ctl.a.ring", encode_request("key", "x"));
+  ASSERT_OK(pending);
+  EXPECT_TRUE(eventually([&] { return hanging->entered.load(); }));
+  a.reset();
+  EXPECT_FALSE(hanging->left) << "it was given up";
+  hanging->go_on = true;
+  EXPECT_TRUE(eventually([&] { return hanging->left.load(); }));
 }
 
 TEST(RingOptions, ZeroOrTooManyPartitionsAreRefused) {

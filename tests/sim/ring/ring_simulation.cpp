@@ -29,6 +29,8 @@ constexpr Nanoseconds heartbeat = second;
 constexpr Nanoseconds lease = 3 * heartbeat;
 /// "Once membership is quiet all is owned within": stated in docs/pool-and-ring.md.
 constexpr double rest_leases_max = 5;
+/// Requests that a process may send within a lease, not counting that it expels others.
+constexpr int requests_per_lease_max = 200;
 
 /// splitmix64: small, fast, good enough.
 class Random {
@@ -97,6 +99,8 @@ struct Process {
   bool dirty = true;
   std::uint64_t generation = 0;
   Nanoseconds wake_at = std::numeric_limits<Nanoseconds>::max();
+  Nanoseconds counted_from = 0;
+  int counted = 0;  ///< requests since then, for up to a lease
 };
 
 struct Node {
@@ -167,6 +171,7 @@ class Simulation {
   void start(int index);
   void stop(Node& node, const char* how);
   void send(Node& node, Operation operation, int key, Revision expected, Value value);
+  void count_request(Node& node);
   void answer(Node& node, Event& event);
   void news(Node& node, int key, const Value& value, bool initial);
   void pump(Node& node);
@@ -199,6 +204,7 @@ class Simulation {
   bool quiet_ = false;
   bool resting_ = false;
   Nanoseconds quiet_at_ = 0;
+  Nanoseconds storage_full_until_ = 0;  ///< writes are refused at once, reads are not
   double loss_ = 0;
   double repeat_ = 0;
   double slow_ = 0;
@@ -331,7 +337,9 @@ void Simulation::arrive(Event& event) {
     const Revision present = versions.empty() ? Revision() : versions.back().revision;
     const bool blind =
         config_.planted == PlantedBug::expel_without_look && event.operation == Operation::expel;
-    if (present != event.expected && !blind) {
+    if (now_ < storage_full_until_) {
+      event.outcome = membership::WriteOutcome::unknown;
+    } else if (present != event.expected && !blind) {
       event.outcome = membership::WriteOutcome::conflict;
     } else {
       event.outcome = membership::WriteOutcome::done;
@@ -463,6 +471,7 @@ void Simulation::send(Node& node, Operation operation, int key, Revision expecte
               .expected = expected,
               .value = std::move(value)};
   trace("{} sends operation {}", node.name, static_cast<int>(operation));
+  if (operation != Operation::expel) count_request(node);
   node.process->pending.push_back(event.request);
   Event timeout{.kind = EventKind::timeout,
                 .node = index,
@@ -478,6 +487,17 @@ void Simulation::send(Node& node, Operation operation, int key, Revision expecte
     schedule(now_ + delay(), std::move(again));
   }
   schedule(now_ + delay(), std::move(event));
+}
+
+void Simulation::count_request(Node& node) {
+  Process& process = *node.process;
+  if (now_ - process.counted_from > lease) {
+    process.counted_from = now_;
+    process.counted = 0;
+  }
+  ++process.counted;
+  outcome_.requests_per_lease = std::max(outcome_.requests_per_lease, process.counted);
+  if (process.counted > requests_per_lease_max) violate(fmt::format("{} spins", node.name));
 }
 
 void Simulation::answer(Node& node, Event& event) {
@@ -691,7 +711,7 @@ void Simulation::chaos() {
     node.predecessor_known_dead = random_.chance(0.5);
     return start(index);
   }
-  switch (random_.below(6)) {
+  switch (random_.below(7)) {
     case 0:
       if (node.process->leaving) return;
       trace("{} wants to leave", node.name);
@@ -709,6 +729,9 @@ void Simulation::chaos() {
       node.frozen_until = std::max(node.frozen_until, trouble_ends());
       return trace("{} freezes until {} ms", node.name, node.frozen_until / millisecond);
     case 4:
+      storage_full_until_ = std::max(storage_full_until_, trouble_ends());
+      return trace("the server refuses all writes until {} ms", storage_full_until_ / millisecond);
+    case 5:
       node.watch_broken_until = std::max(node.watch_broken_until, trouble_ends());
       trace("{} hears nothing until {} ms", node.name, node.watch_broken_until / millisecond);
       return schedule(node.watch_broken_until,

@@ -2,12 +2,13 @@
 // simulated KV bucket, network, clocks and hooks. Everything follows from the seed.
 //
 // The network loses, delays, reorders and repeats requests, replies and news of watches; reads may be stale;
-// nodes join, leave, crash, restart, freeze and get cut off; each clock runs at its own rate. After a while
-// the world turns quiet and everything has to come to rest.
+// nodes join, leave, crash, restart, freeze and get cut off; the server refuses writes for a while; each
+// clock runs at its own rate. After a while the world turns quiet and everything has to come to rest.
 //
 // Checked: from the call of on_own to the return of on_release (or the moment at which the node's lease ran
 // out by its own clock, if it was frozen then) no partition has two owners; each version of the assignment is
-// balanced and moves as few partitions as possible; once quiet, every partition is owned within a bound.
+// balanced and moves as few partitions as possible; nobody spins; once quiet, every partition is owned within
+// a bound.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +45,8 @@ struct Outcome {
   std::uint64_t moves = 0;
   std::uint64_t lapses = 0;
   std::uint64_t expelled = 0;
+  /// The most that one process sent within a lease.
+  int requests_per_lease = 0;
   /// From quiet to all partitions owned, in leases.
   double rest_leases = 0;
 };

@@ -28,11 +28,13 @@ TEST(RingSimulation, NeverTwoOwnersAndAllOwnedOnceQuiet) {
     total.moves += outcome.moves;
     total.lapses += outcome.lapses;
     total.expelled += outcome.expelled;
+    total.requests_per_lease = std::max(total.requests_per_lease, outcome.requests_per_lease);
     total.rest_leases = std::max(total.rest_leases, outcome.rest_leases);
   }
   std::cout << seeds << " runs: " << total.versions << " versions, " << total.moves << " moves, "
             << total.lapses << " lapses, " << total.expelled << " expelled, at rest after at most "
-            << total.rest_leases << " leases\n";
+            << total.rest_leases << " leases, at most " << total.requests_per_lease
+            << " requests of a node within a lease\n";
   // The world is rough enough for all of it to happen.
   EXPECT_GT(total.versions, seeds);
   EXPECT_GT(total.lapses, seeds / 20);

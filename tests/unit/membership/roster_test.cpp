@@ -119,5 +119,24 @@ TEST_F(RosterTest, WhatAMemberSaysAnewIsAChange) {
   EXPECT_THAT(events(), ElementsAre("joined a", "changed a"));
 }
 
+TEST_F(RosterTest, AfterALossOfHistorySmallerRevisionsCount) {
+  roster_.record_seen(at(0s), Revision(500), record("a"));
+  roster_.record_seen(at(0s), Revision(501), record("b"));
+  roster_.record_seen(at(0s), Revision(502), record("dead", 0, RecordState::left));
+  static_cast<void>(events());
+  roster_.history_lost();
+  EXPECT_THAT(events(), IsEmpty()) << "those who are here stay here";
+  const ServerTime stored(1000s);
+  roster_.record_seen(at(1s), Revision(3), record("a"), {.initial = true, .written_at = stored});
+  EXPECT_THAT(events(), ElementsAre("left a: restarted"));
+  roster_.record_seen(at(1s), Revision(4), record("me", 1), {.written_at = stored + 1s});
+  EXPECT_THAT(events(), ElementsAre("joined a", "joined me"));
+  roster_.record_seen(at(1s), Revision(2), record("a"));
+  EXPECT_EQ(roster_.find("a")->revision, Revision(3)) << "from then on they only grow again";
+  own_ = 2s;
+  hear_until(4s);
+  EXPECT_THAT(events(), ElementsAre("left a: silent", "left b: silent")) << "nobody heard of either again";
+}
+
 }  // namespace
 }  // namespace litecluster::membership

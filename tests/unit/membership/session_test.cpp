@@ -205,5 +205,56 @@ TEST_F(SessionTest, AnUrgentChangeIsSentAtOnceOrRightAfterTheWriteUnderWay) {
   EXPECT_EQ(take<WriteRecord>(session)->record.ring.released, RingVersion(5));
 }
 
+/// The number of writes within `duration` when the server refuses each at once, and each read succeeds.
+int writes_of_a_refused(Session& session, BootTime from, base::Duration duration, const OwnRecord& own,
+                        WriteOutcome outcome) {
+  int writes = 0;
+  BootTime now = from;
+  while (now < from + duration) {
+    bool acted = false;
+    for (const SessionAction& action : session.take_actions()) {
+      acted = true;
+      if (std::holds_alternative<ReadRecord>(action)) session.read_done(now, own);
+      if (std::holds_alternative<WriteRecord>(action)) {
+        if (++writes > 1000) return writes;
+        session.written(now, outcome, Revision());
+      }
+    }
+    if (acted) continue;
+    if (!session.next_tick()) return writes;
+    now = std::max(now, *session.next_tick());
+    session.tick(now);
+  }
+  return writes;
+}
+
+TEST_F(SessionTest, AClaimThatIsRefusedAtOnceIsTriedAgainAQuarterOfAHeartbeatLater) {
+  for (const WriteOutcome outcome : {WriteOutcome::unknown, WriteOutcome::conflict}) {
+    Session session = make();
+    session.start(at(0s));
+    const int writes = writes_of_a_refused(session, at(0s), 10s, {}, outcome);
+    EXPECT_GE(writes, 39);
+    EXPECT_LE(writes, 42);
+  }
+}
+
+TEST_F(SessionTest, ARenewalThatIsRefusedAtOnceIsTriedAgainAQuarterOfAHeartbeatLater) {
+  Session session = live();
+  Record mine = other("me");
+  mine.member.id.joined = Revision(5);
+  session.tick(at(1s));
+  EXPECT_LE(writes_of_a_refused(session, at(1s), 1400ms, {Revision(5), mine}, WriteOutcome::unknown), 6);
+  EXPECT_FALSE(session.live());
+}
+
+TEST_F(SessionTest, AFirstConflictIsReadBackAtOnce) {
+  Session session = make();
+  session.start(at(0s));
+  session.read_done(at(0s), {});
+  static_cast<void>(session.take_actions());
+  session.written(at(1ms), WriteOutcome::conflict, Revision());
+  EXPECT_TRUE(take<ReadRecord>(session));
+}
+
 }  // namespace
 }  // namespace litecluster::membership

@@ -157,8 +157,24 @@ TEST_F(CoordinatorTest, ADeletedAssignmentIsWrittenAgainFromMemory) {
   auto wanted = decide<WriteAssignment>(1s);
   if (!wanted) wanted = decide<WriteAssignment>(1020ms);
   ASSERT_TRUE(wanted);
-  EXPECT_EQ(wanted->assignment->version, RingVersion(2));
+  EXPECT_EQ(held_by(*wanted->assignment, "a"), 4U);
+  EXPECT_EQ(wanted->assignment->version, RingVersion(12)) << "above whatever anybody can have seen";
   EXPECT_EQ(wanted->expected, Revision(11)) << "compare-and-swap on the deletion";
+  coordinator_.assignment_written(at(1020ms));
+  coordinator_.assignment_seen(at(1020ms), Revision(12), wanted->assignment);
+  see(2s, 13, "b", 13);
+  const auto next = write(2s, 14);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->version, RingVersion(13)) << "one by one again";
+}
+
+TEST_F(CoordinatorTest, WhoKnowsNothingOfADeletedAssignmentBeginsAboveTheVersionsThatOthersRemember) {
+  begin("a", 1);
+  see(0s, 1, "a", 1);
+  coordinator_.assignment_deleted(at(0s), Revision(70));
+  const auto written = write(0s, 71);
+  ASSERT_TRUE(written);
+  EXPECT_EQ(written->version, RingVersion(71));
 }
 
 }  // namespace

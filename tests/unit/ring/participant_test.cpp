@@ -119,5 +119,40 @@ TEST_F(ParticipantTest, OnOwnThatFailsIsTriedAgainLaterAndLater) {
   EXPECT_EQ(participant_.state(Partition(0)), Participant::State::owned);
 }
 
+TEST_F(ParticipantTest, AFailureIsForgottenWhenNothingOfItIsWantedAnyMore) {
+  participant_.life_begun(at(0s), self, at(1h));
+  participant_.assignment_seen(at(0s), assignment(1, {{0, 0, {}}, {1, 1, {}}}));
+  participant_.hook_done(at(0s), false);
+  participant_.tick(at(1s));
+  EXPECT_TRUE(participant_.failing()) << "while it is tried again, too";
+  participant_.hook_done(at(1s), false);
+  participant_.assignment_seen(at(2s), assignment(2, {{0, 1, RingVersion(2)}, {1, 1, {}}}));
+  EXPECT_FALSE(participant_.failing());
+  EXPECT_EQ(participant_.next_tick(), at(1h)) << "nothing is due but the deadline";
+  static_cast<void>(participant_.take_actions());
+  participant_.assignment_seen(at(3s), assignment(3, {{0, 0, {}}, {1, 1, {}}}));
+  EXPECT_TRUE(take<RunOwn>()) << "at once, when it comes back";
+  participant_.hook_done(at(3s), false);
+  EXPECT_EQ(participant_.next_tick(), at(4s)) << "the pauses begin anew";
+}
+
+TEST_F(ParticipantTest, AFailureEndsWithTheLife) {
+  participant_.life_begun(at(0s), self, at(1h));
+  participant_.assignment_seen(at(0s), assignment(1, {{0, 0, {}}, {1, 1, {}}}));
+  participant_.hook_done(at(0s), false);
+  participant_.life_over(at(100ms));
+  EXPECT_FALSE(participant_.failing());
+}
+
+TEST_F(ParticipantTest, ACallThatWasCancelledIsNoFailure) {
+  participant_.life_begun(at(0s), self, at(1h));
+  participant_.assignment_seen(at(0s), assignment(1, {{0, 0, {}}, {0, 0, {}}}));
+  participant_.assignment_seen(at(1s), assignment(2, {{0, 0, {}}, {0, 1, RingVersion(2)}}));
+  static_cast<void>(participant_.take_actions());
+  participant_.hook_done(at(1s), false);
+  EXPECT_FALSE(participant_.failing());
+  EXPECT_EQ(take<RunOwn>()->partitions, std::vector{Partition(0)}) << "what is left is owned at once";
+}
+
 }  // namespace
 }  // namespace litecluster::ring
