@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +16,27 @@ namespace {
 
 // Large enough that small files, and those that are never synced, are left alone.
 constexpr std::uint64_t write_behind_size = std::uint64_t{4} << 20U;
+
+// rename(2) that replaces nothing.
+Status rename_new(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const auto refuse = [&](int error) -> Status {
+    return std::unexpected(errno_error(error, "rename", from.string() + " to " + to.string()));
+  };
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
+  // Not every file system can do that, nor every kernel.
+  const bool unsupported = errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM;
+  if (!unsupported) return refuse(errno);
+  if (::link(from.c_str(), to.c_str()) == 0) {
+    static_cast<void>(::unlink(from.c_str()));
+    return {};
+  }
+  if (errno == EEXIST) return refuse(errno);
+  // Nor hard links: a last look has to do.
+  struct stat status{};
+  if (::lstat(to.c_str(), &status) == 0) return refuse(EEXIST);
+  if (::rename(from.c_str(), to.c_str()) != 0) return refuse(errno);
+  return {};
+}
 
 }  // namespace
 
@@ -191,6 +213,14 @@ Status AtomicFile::commit_unsynced() {
   temporary_.clear();
   descriptor_.reset();
   return {};
+}
+
+Status AtomicFile::commit_new() {
+  if (auto synced = fsync_file(descriptor_.get(), temporary_); !synced) return synced;
+  if (auto renamed = rename_new(temporary_, target_); !renamed) return renamed;
+  temporary_.clear();
+  descriptor_.reset();
+  return fsync_directory(target_.parent_path());
 }
 
 Status write_file_durably(const std::filesystem::path& path, ByteView bytes, unsigned mode) {

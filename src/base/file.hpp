@@ -70,6 +70,8 @@ class AtomicFile {
   /// As commit(), without any fsync. A process that is killed leaves the old content or the new; a power
   /// failure may also leave a torn file or none. For content that proves itself, by a checksum for example.
   [[nodiscard]] Status commit_unsynced();
+  /// As commit(), but never over what is at the target: already_exists then, and nothing has changed.
+  [[nodiscard]] Status commit_new();
 
  private:
   AtomicFile(std::filesystem::path target, std::filesystem::path temporary, FileDescriptor descriptor);

@@ -11,6 +11,7 @@
 #include "cli/commands.hpp"
 #include "cli/log_session.hpp"
 #include "cli/replaced_file.hpp"
+#include "cli/temporary_directory.hpp"
 #include "daemon/signal_context.hpp"
 #include "log/maintenance.hpp"
 #include "log/restore.hpp"
@@ -24,7 +25,7 @@ struct Arguments {
   ConnectionOptions connection;
   std::string id;
   std::string output;
-  std::string directory = std::filesystem::temp_directory_path().string();
+  std::string directory = default_temporary_directory();
   bool force = false;
 };
 

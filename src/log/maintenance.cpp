@@ -18,6 +18,12 @@
 namespace litecluster::log {
 namespace {
 
+/// That our disk is full must not look like a bucket that is full.
+std::unexpected<Error> of_the_disk(const Error& error) {
+  const bool full = error.code() == ErrorCode::resource_exhausted;
+  return failure(full ? ErrorCode::io : error.code(), error.operation(), error.subject(), error.reason());
+}
+
 /// One input of a merge, in memory or in a file without a name.
 class SpooledInput final : public ltx::BufferedSource {
  public:
@@ -61,8 +67,9 @@ class SpooledInput final : public ltx::BufferedSource {
       return {};
     }
     auto written = base::write_at(file_.get(), bytes, written_, name_);
+    if (!written) return of_the_disk(written.error());
     written_ += bytes.size();
-    return written;
+    return {};
   }
 
   std::string name_;
@@ -86,7 +93,7 @@ Result<Inputs> fetch_inputs(const Context& context, ObjectBucket& bucket, const 
       inputs.push_back(std::make_unique<SpooledInput>(object.name));
     } else {
       auto file = open_spool_file(options.spool_directory);
-      if (!file) return std::unexpected(file.error());
+      if (!file) return of_the_disk(file.error());
       inputs.push_back(std::make_unique<SpooledInput>(object.name, std::move(*file)));
     }
     auto filled = inputs.back()->fill(*source);
@@ -117,6 +124,7 @@ Status check_output(const ObjectName& name, const ltx::Header& header) {
                              to_string(header.max_txid)));
 }
 
+/// A merge that failed is in the report; errors are those of run_maintenance().
 Status compact_all(const Context& context, Maintenance& maintenance, LogWatcher& watcher,
                    const CompactionSchedule& schedule, base::WallTime now, MaintenanceReport& report) {
   while (true) {
@@ -130,15 +138,39 @@ Status compact_all(const Context& context, Maintenance& maintenance, LogWatcher&
     if (!job) return {};
     const auto object = maintenance.compact(context, *job);
     if (!object) {
-      if (object.error().code() == ErrorCode::not_found) {
+      auto error = object.error();
+      if (error.code() == ErrorCode::not_found) {
         auto forgotten = forget_missing(context, maintenance.bucket(), watcher, *job);
-        if (!forgotten) return forgotten;
+        if (!forgotten) error = forgotten.error();
       }
-      return std::unexpected(object.error());
+      report.failed_compaction = FailedCompaction{*job, std::move(error)};
+      return context.status("maintain the log");
     }
     watcher.add(*object);
     ++report.compactions;
   }
+}
+
+/// A compacted object among the inputs may be the one that cannot be read. Then the raw objects, as far as
+/// they are still there, are all that holds what it repeats.
+void keep_raw_inputs(const FailedCompaction& failed, std::vector<Object>& removals) {
+  if (!failed.is_unreadable() || failed.job.inputs.front().name.level == raw_level) return;
+  const ObjectName range = failed.job.output();
+  std::erase_if(removals, [&range](const Object& object) {
+    return object.name.level == raw_level && object.name.max >= range.min && object.name.min <= range.max;
+  });
+}
+
+Status retain(const Context& context, Maintenance& maintenance, LogWatcher& watcher,
+              const RetentionPolicy& policy, const RetentionTimes& times, Revision settled,
+              MaintenanceReport& report) {
+  auto removals = plan_retention(watcher.view(), policy, times, settled);
+  if (!removals) return std::unexpected(removals.error());
+  if (report.failed_compaction) keep_raw_inputs(*report.failed_compaction, *removals);
+  auto removed = maintenance.remove(context, *removals,
+                                    [&watcher](const Object& object) { watcher.forget(object.name); });
+  if (removed) report.removals = removals->size();
+  return removed;
 }
 
 }  // namespace
@@ -157,7 +189,11 @@ Result<Object> Maintenance::put_once(const Context& context, const NewObject& ob
                                      const ByteProducer& producer) {
   auto stored = put_produced(context, bucket_, object, producer);
   if (stored || stored.error().code() != ErrorCode::already_exists) return stored;
-  return bucket_.info(context, object.name);
+  auto found = bucket_.newest_info(context, object.name);
+  if (found || found.error().code() != ErrorCode::not_found) return found;
+  return failure(ErrorCode::already_exists, "put object", to_string(object.name),
+                 "its name is taken, but nothing is to be found under it: a tombstone of another program, "
+                 "which goes with the orphans");
 }
 
 Result<Object> Maintenance::compact(const Context& context, const CompactionJob& job) {
@@ -220,22 +256,26 @@ Status Maintenance::remove(const Context& context, std::span<const Object> objec
   return status;
 }
 
+bool FailedCompaction::is_unreadable() const {
+  // All but the first: files that are whole, and do not follow each other.
+  return error.code() == ErrorCode::corrupt || error.code() == ErrorCode::gap ||
+         error.code() == ErrorCode::invalid_argument;
+}
+
+Status MaintenanceReport::status() const {
+  if (failed_compaction) return std::unexpected(failed_compaction->error);
+  return retention;
+}
+
 Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& maintenance,
                                           LogWatcher& watcher, const CompactionSchedule& schedule,
                                           const RetentionPolicy& policy, const RetentionTimes& times,
                                           Revision settled) {
   MaintenanceReport report;
-  const Status compacted = compact_all(context, maintenance, watcher, schedule, times.now, report);
-  if (!compacted && (compacted.error().code() == ErrorCode::deposed || context.done())) {
-    return std::unexpected(compacted.error());
-  }
-  const auto removals = plan_retention(watcher.view(), policy, times, settled);
-  if (!removals) return std::unexpected(removals.error());
-  auto removed = maintenance.remove(context, *removals,
-                                    [&watcher](const Object& object) { watcher.forget(object.name); });
-  if (!removed) return std::unexpected(removed.error());
-  report.removals = removals->size();
+  auto compacted = compact_all(context, maintenance, watcher, schedule, times.now, report);
   if (!compacted) return std::unexpected(compacted.error());
+  report.retention = retain(context, maintenance, watcher, policy, times, settled, report);
+  if (auto status = context.status("maintain the log"); !status) return std::unexpected(status.error());
   return report;
 }
 

@@ -27,8 +27,8 @@ namespace litecluster::log {
 
 struct MaintenanceOptions {
   ltx::PageEncoding encoding = ltx::PageEncoding::block;
-  /// Where inputs of a large merge lie meanwhile, in files without a name.
-  std::filesystem::path spool_directory = std::filesystem::temp_directory_path();
+  /// Where inputs of a large merge lie meanwhile, in files without a name. Empty: the temporary directory.
+  std::filesystem::path spool_directory{};
   /// Inputs of a merge are kept in memory up to this size, all together.
   std::uint64_t input_memory_max = std::uint64_t{32} << 20U;
   /// Removals under way at the same time: each takes a few round trips.
@@ -47,7 +47,8 @@ class Maintenance {
 
   /// Merges the job's inputs and puts the result, which carries the time and database checksum of the last
   /// input. When it is there already, returns that. Errors: not_found (an input vanished: plan again),
-  /// corrupt, gap, those of disk and transport.
+  /// already_exists (the name is taken by a tombstone), corrupt, gap, resource_exhausted (the bucket is
+  /// full), io (the disk, be it that it is full), those of the transport.
   [[nodiscard]] Result<Object> compact(const Context& context, const CompactionJob& job);
 
   /// Puts the snapshot that `producer` writes: a whole LTX file of TXIDs 1 to `txid`, whose header carries
@@ -69,13 +70,29 @@ class Maintenance {
   MaintenanceOptions options_;
 };
 
+/// A merge that did not succeed. Those that come after it wait for it.
+struct FailedCompaction {
+  CompactionJob job;
+  Error error;
+
+  /// What the inputs hold is to blame, so that it will fail again, and readers do not get past them either.
+  [[nodiscard]] bool is_unreadable() const;
+};
+
 struct MaintenanceReport {
   std::size_t compactions = 0;
   std::size_t removals = 0;
+  std::optional<FailedCompaction> failed_compaction{};
+  Status retention{};
+
+  /// The first error.
+  [[nodiscard]] Status status() const;
 };
 
-/// Does all compactions that are due, then retention, with the watcher's view. Retention is done even when a
-/// compaction failed: in a full bucket nothing else makes room. After an error call it again later.
+/// Does all compactions that are due, then retention, with the watcher's view. Neither keeps the other from
+/// its work: in a full bucket nothing but retention makes room. Raw objects that a compaction repeats are
+/// kept while that may be unreadable. What failed is in the report: call it again later. Errors: deposed;
+/// those of the Context.
 [[nodiscard]] Result<MaintenanceReport> run_maintenance(const Context& context, Maintenance& maintenance,
                                                         LogWatcher& watcher,
                                                         const CompactionSchedule& schedule,

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <system_error>
 #include <utility>
 
 #include "base/file.hpp"
+#include "base/random.hpp"
 #include "ltx/format.hpp"
 
 namespace litecluster::log {
@@ -38,14 +40,35 @@ class SpoolSink final : public ltx::Sink {
   std::uint64_t written_ = 0;
 };
 
+constexpr const char* create_operation = "create spool file";
+
+Result<base::FileDescriptor> open_without_name(const std::filesystem::path& directory) {
+  const int descriptor = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (descriptor >= 0) return base::FileDescriptor(descriptor);
+  const bool unsupported = errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT;
+  if (!unsupported) return std::unexpected(base::errno_error(errno, "open", directory.string()));
+  // Not every file system has such files (NFS has none): one whose name is gone at once.
+  const auto path = directory / ("spool-" + base::random_hex(16));
+  auto named = base::open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+  if (!named) return named;
+  if (auto removed = base::remove_file(path); !removed) return std::unexpected(removed.error());
+  return named;
+}
+
 }  // namespace
 
 Result<base::FileDescriptor> open_spool_file(const std::filesystem::path& directory) {
-  std::error_code ignored;
-  std::filesystem::create_directories(directory, ignored);
-  auto opened = base::open_file(directory, O_TMPFILE | O_RDWR, 0600);
-  if (!opened) return std::unexpected(opened.error().within("create spool file", directory.string()));
-  return opened;
+  std::error_code error;
+  const auto place = directory.empty() ? std::filesystem::temp_directory_path(error) : directory;
+  if (error) return failure(ErrorCode::io, create_operation, "the temporary directory", error.message());
+  std::filesystem::create_directories(place, error);
+  auto opened = open_without_name(place);
+  if (opened) return opened;
+  if (opened.error().code() != ErrorCode::not_found) {
+    return std::unexpected(opened.error().within(create_operation, place.string()));
+  }
+  return failure(ErrorCode::io, create_operation, place.string(),
+                 error ? "the directory cannot be created: " + error.message() : opened.error().message());
 }
 
 Payload Payload::of_file(base::FileDescriptor file, std::uint64_t size, std::filesystem::path name) {

@@ -20,6 +20,7 @@
 namespace litecluster::log {
 
 /// A file without a name in `directory`, which is created when missing: gone when closed, whatever happens.
+/// Empty: in the temporary directory of the process. Never not_found, which is for objects.
 [[nodiscard]] Result<base::FileDescriptor> open_spool_file(const std::filesystem::path& directory);
 
 /// Cheap to copy: copies share the bytes. Reading is thread-safe.

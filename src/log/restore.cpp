@@ -40,11 +40,13 @@ class Restorer {
     std::error_code error;
     const auto size = std::filesystem::file_size(options_.output, error);
     const bool in_the_way = !error && size > 0;
-    if (in_the_way && !options_.overwrite) {
-      return failure(ErrorCode::already_exists, operation, options_.output.string(),
-                     "there is a file already; it is replaced only when asked for (--force)");
-    }
+    if (in_the_way && !options_.overwrite) return refuse_to_replace("there is a file already");
     return {};
+  }
+
+  Status refuse_to_replace(const std::string& what) const {
+    return failure(ErrorCode::already_exists, operation, options_.output.string(),
+                   what + "; it is replaced only when asked for (--force)");
   }
 
   /// Plans from what the builder has so far when a chain leads on from there, else from the start.
@@ -162,8 +164,15 @@ class Restorer {
     report_.page_count = builder_->page_count();
     report_.objects = progress_.objects_done;
     report_.bytes = progress_.bytes_done;
-    if (auto committed = builder_->commit(); !committed) return std::unexpected(committed.error());
+    if (auto committed = commit(); !committed) return std::unexpected(committed.error());
     return report_;
+  }
+
+  /// What the first look found may be long ago.
+  Status commit() {
+    auto committed = builder_->commit(options_.overwrite ? ltx::Existing::replace : ltx::Existing::keep);
+    if (committed || committed.error().code() != ErrorCode::already_exists) return committed;
+    return refuse_to_replace("a file has appeared there meanwhile");
   }
 
   const Context& context_;

@@ -36,7 +36,9 @@ struct RestoreProgress {
 struct RestoreOptions {
   std::filesystem::path output{};
   RestoreTarget target{};
-  /// Replace what is at `output`; already_exists otherwise, unless it is empty.
+  /// Replace what is at `output`; already_exists otherwise, unless it is empty. That holds up to the moment
+  /// at which the result takes its place; and in no case is a database replaced whose -wal or -journal has
+  /// content (failed_precondition).
   bool overwrite = false;
   /// Called in the caller's thread, often.
   std::function<void(const RestoreProgress&)> on_progress{};

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 
 #include "ltx/checksum.hpp"
 #include "ltx/database_file.hpp"
@@ -260,10 +261,18 @@ Result<Checksum> DatabaseBuilder::checksum(const Context& context) {
   return sum;
 }
 
-Status DatabaseBuilder::commit() {
+Status DatabaseBuilder::commit(Existing existing) {
   if (failure_) return std::unexpected(*failure_);
   if (!txid_) return refuse(ErrorCode::failed_precondition, target_.string(), "no file was applied");
-  return file_.commit();
+  // Building takes long: somebody may have begun to use the target meanwhile.
+  if (auto settled = require_no_pending_changes(target_); !settled) return settled;
+  if (existing == Existing::replace) return file_.commit();
+  auto committed = file_.commit_new();
+  if (committed || committed.error().code() != ErrorCode::already_exists) return committed;
+  // One who opened it and wrote nothing yet loses nothing.
+  std::error_code error;
+  if (std::filesystem::file_size(target_, error) == 0 && !error) return file_.commit();
+  return committed;
 }
 
 }  // namespace litecluster::ltx

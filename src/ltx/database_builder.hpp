@@ -32,6 +32,9 @@ struct BuilderOptions {
   bool track_checksum = false;
 };
 
+/// What commit() does with a database that is at the target by then.
+enum class Existing { replace, keep };
+
 /// Page bytes are copied as they are; pages that no file holds (the lock page) are zeros. Not thread-safe.
 class DatabaseBuilder {
  public:
@@ -59,8 +62,10 @@ class DatabaseBuilder {
   /// The file that is being built, for a look at it before commit(). Do not write to it.
   [[nodiscard]] const std::filesystem::path& temporary_path() const { return file_.temporary_path(); }
 
-  /// Makes the result durable and puts it in the target's place. Fails when nothing was applied.
-  [[nodiscard]] Status commit();
+  /// Makes the result durable and puts it in the target's place. Errors: failed_precondition when nothing was
+  /// applied, or a -wal or -journal beside the target has content by now; already_exists with Existing::keep
+  /// and a file at the target that is not empty.
+  [[nodiscard]] Status commit(Existing existing = Existing::replace);
 
  private:
   DatabaseBuilder(std::filesystem::path target, base::AtomicFile file, const BuilderOptions& options);

@@ -13,6 +13,7 @@
 #include "log/settled_sequence.hpp"
 #include "log/snapshot_schedule.hpp"
 #include "ltx/encoder.hpp"
+#include "replication/session_options.hpp"
 
 namespace litecluster::replication {
 
@@ -35,7 +36,9 @@ class MaintainerImplementation final : public Maintainer {
         bucket_(bucket),
         watcher_(watcher),
         publisher_(publisher),
-        maintenance_(bucket, options_.author, {.encoding = options_.encoding}),
+        maintenance_(bucket, options_.author,
+                     {.encoding = options_.encoding, .spool_directory = options_.spool_directory}),
+        patience_(options_.retry),
         orphans_after_(base::system_clock().boot_time() + options_.orphan_grace),
         thread_([this] { run(); }) {}
 
@@ -80,7 +83,7 @@ class MaintainerImplementation final : public Maintainer {
             done || done.error().code() == ErrorCode::cancelled ? std::nullopt : std::optional(done.error());
       }
       if (untidy_) release_memory();
-      stop_.wait_for(done ? time_to_next() : options_.retry);
+      stop_.wait_for(time_to_next(done));
     }
   }
 
@@ -93,13 +96,26 @@ class MaintainerImplementation final : public Maintainer {
     base::release_free_memory();
   }
 
-  base::Duration time_to_next() const {
+  base::Duration time_to_next(const Status& done) {
+    const bool lasts = !done && !may_pass(done.error()) && done.error().code() != ErrorCode::not_found;
+    if (!lasts) patience_ = options_.retry;
+    // A merge that cannot succeed fetches its inputs each time.
+    const auto longer = std::max(patience_, std::min<base::Duration>(patience_ * 2, round_max));
+    if (!done) return std::exchange(patience_, lasts ? longer : patience_);
     const base::WallTime now = base::system_clock().wall_time();
     return std::clamp(base::Duration(schedule_.next_time(now) - now), round_min, round_max);
   }
 
+  // No part waits for ever for another one that cannot succeed; the first error is told.
   Status round() {
     if (auto complete = watcher_.wait_complete(stop_); !complete) return complete;
+    auto kept = keep_log();
+    if (!kept && (kept.error().code() == ErrorCode::deposed || stop_.done())) return kept;
+    auto tidied = remove_orphans();
+    return kept ? tidied : kept;
+  }
+
+  Status keep_log() {
     const base::WallTime wall = base::system_clock().wall_time();
     const base::BootTime boot = base::system_clock().boot_time();
     settled_.note(boot, watcher_.seen());
@@ -118,16 +134,44 @@ class MaintainerImplementation final : public Maintainer {
                              retention_clock_->at(wall, boot, options_.retention), settled_.at(boot));
     if (!report) return std::unexpected(report.error().within("maintain the log"));
     untidy_ = untidy_ || report->compactions + report->removals > 0;
+    const auto maintained = report->status();
+    const bool needed = needs_way_around(report->failed_compaction);
+    // In a bucket that is full, the room that retention makes is for commits.
+    const bool full = !maintained && maintained.error().code() == ErrorCode::resource_exhausted;
+    Status snapshotted;
+    if (needed || (!full && is_snapshot_due())) {
+      if (const auto written = snapshot(stop_); !written) snapshotted = std::unexpected(written.error());
+    }
+    if (maintained) return snapshotted;
+    return std::unexpected(maintained.error().within("maintain the log"));
+  }
+
+  bool is_snapshot_due() const {
     const Txid position = publisher_.position().txid;
-    const bool due = watcher_.with_view([&](const log::LogView& view) {
+    return watcher_.with_view([&](const log::LogView& view) {
       // What was appended a moment ago may not be in the view yet, and may be a complete state itself.
       if (view.end().txid < position) return false;
       return log::snapshot_due(view, position, base::system_clock().wall_time(), options_.snapshot_interval);
     });
-    if (due) {
-      if (const auto written = snapshot(stop_); !written) return std::unexpected(written.error());
-    }
-    return remove_orphans();
+  }
+
+  // What cannot be merged cannot be read by others either: they need a snapshot from behind it. Once that is
+  // there, the merge may fail as often as it likes.
+  bool needs_way_around(const std::optional<log::FailedCompaction>& failed) {
+    const bool unreadable = failed && failed->is_unreadable();
+    const auto suspect = unreadable ? std::optional(failed->job.output()) : std::nullopt;
+    // A server that lags behind its peers may not have all bytes yet; the second time is believed.
+    const bool again = std::exchange(suspect_, suspect) == suspect;
+    if (!unreadable || !again) return false;
+    const bool is_there = watcher_.with_view([&suspect](const log::LogView& view) {
+      const auto& snapshots = view.level(log::snapshot_level);
+      return !snapshots.empty() && snapshots.rbegin()->first.max >= suspect->max;
+    });
+    if (is_there) return false;
+    base::log_error(
+        "the log holds what cannot be read; a snapshot is written, states from before it may be lost",
+        {{"bucket", bucket_.name()}, {"reason", failed->error.message()}});
+    return true;
   }
 
   // Objects that vanished from the bucket, or two histories that meet: without a new snapshot nobody could
@@ -166,6 +210,8 @@ class MaintainerImplementation final : public Maintainer {
   log::LogWatcher& watcher_;
   Publisher& publisher_;
   log::Maintenance maintenance_;
+  base::Duration patience_;                 // used by the thread
+  std::optional<log::ObjectName> suspect_;  // used by the thread: the merge that could not be made
   base::BootTime orphans_after_;
   log::SettledSequence settled_;                        // used by the thread
   std::optional<log::RetentionClock> retention_clock_;  // used by the thread

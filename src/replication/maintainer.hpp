@@ -1,6 +1,7 @@
 // The leader's housekeeping of the log in a thread of its own: compaction, snapshots, retention.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -26,7 +27,10 @@ struct MaintainerOptions {
   /// Bytes of puts that never finished are removed when they are older; longer than any put takes.
   base::Duration orphan_grace = std::chrono::hours(6);
   ltx::PageEncoding encoding = ltx::PageEncoding::block;
+  /// Waited after a round that failed; ever longer, up to a minute, where time does not cure it.
   base::Duration retry = std::chrono::seconds(5);
+  /// For the inputs of large merges, in files without a name. Empty: the temporary directory.
+  std::filesystem::path spool_directory{};
 };
 
 /// Thread-safe. What it is given outlives it.

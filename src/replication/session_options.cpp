@@ -37,6 +37,7 @@ LeaderSessionOptions leader_session_options(const Sqlite& sqlite, const std::str
   options.maintainer.author.node = node.empty() ? "replicate" : node;
   options.maintainer.author.incarnation = base::random_hex(16);
   options.maintainer.encoding = options.publisher.encoding;
+  options.maintainer.spool_directory = options.publisher.outbox.directory;
   options.maintainer.snapshot_interval = sqlite.snapshot_interval;
   options.maintainer.retention.retention = sqlite.retention;
   // Raw objects are kept for standbys that were away for a moment, and no longer than all the rest.

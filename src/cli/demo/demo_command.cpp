@@ -24,6 +24,7 @@
 #include "cli/commands.hpp"
 #include "cli/demo/demo_cluster.hpp"
 #include "cli/demo/demo_writers.hpp"
+#include "cli/temporary_directory.hpp"
 #include "daemon/signal_context.hpp"
 
 namespace litecluster::cli {
@@ -40,7 +41,7 @@ constexpr auto stop_grace = 8s;
 
 struct Arguments {
   bool keep = false;
-  std::string directory = std::filesystem::temp_directory_path().string();
+  std::string directory = default_temporary_directory();
 };
 
 Texts without(const Texts& all, const Texts& some) {

@@ -89,6 +89,7 @@ TEST_F(MaintenanceTest, Scenario11LosesNoPromisedStateWhileReadersRestoreIt) {
     const auto report = run_maintenance(soon(60s), maintenance, watcher, *schedule, policy,
                                         RetentionTimes(time_of(txid)), watcher.seen());
     ASSERT_OK(report);
+    ASSERT_OK(report->status());
     removed += report->removals;
   }
   ended = true;

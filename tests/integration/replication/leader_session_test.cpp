@@ -206,6 +206,94 @@ TEST_F(LeaderTest, RemovesTheBytesOfUploadsThatNobodyFinished) {
   expect_restored();
 }
 
+// Whatever becomes of the merges, everything else goes on.
+class BrokenMergeTest : public LeaderTest {
+ protected:
+  static constexpr std::chrono::hours years{24 * 365 * 10};
+
+  /// A log of one raw object of each commit, and nobody who merges it.
+  void write_log(int commits) {
+    sqlite_.compaction_levels = {{.level = 1, .interval = 24h}};
+    start();
+    for (int commit = 0; commit < commits; ++commit) {
+      write();
+      ASSERT_OK(sync());
+    }
+    session_.reset();
+  }
+  void start_merging(std::chrono::seconds snapshot_interval) {
+    session_.reset();
+    sqlite_.compaction_levels = {{.level = 1, .interval = 1s}};
+    sqlite_.snapshot_interval = snapshot_interval;
+    LeaderSessionOptions options = leader_session_options(sqlite_, "second");
+    options.maintainer.orphan_grace = 2s;
+    options.maintainer.retry = 100ms;
+    auto started = LeaderSession::take_over(soon(), options, database_options(sqlite_), *bucket_);
+    ASSERT_OK(started);
+    session_ = std::move(*started);
+  }
+  [[nodiscard]] std::size_t count_of(int level) const {
+    const auto view = log::read_log(soon(), *bucket_);
+    return view ? view->level(level).size() : 0;
+  }
+  [[nodiscard]] Txid newest_snapshot() const {
+    return session_->watcher().with_view([](const log::LogView& view) {
+      const auto& snapshots = view.level(log::snapshot_level);
+      return snapshots.empty() ? Txid(0) : snapshots.rbegin()->first.max;
+    });
+  }
+  [[nodiscard]] bool has_problem(ErrorCode code) const {
+    const auto problem = session_->problem();
+    return problem && problem->code() == code;
+  }
+};
+
+TEST_F(BrokenMergeTest, OfAnObjectWhoseBytesAreLostIsGoneAroundByOneSnapshot) {
+  write_log(5);
+  const nats::JetStream jetstream(connect());
+  const std::string stream = std::string("OBJ_") + bucket_name;
+  const auto lost = bucket_->info(soon(), log::ObjectName::raw(Txid(3)));
+  ASSERT_OK(lost);
+  const auto filter = nats::chunk_subject(bucket_name, lost->nuid);
+  ASSERT_OK(jetstream.purge(soon(), stream, {.filter = filter, .below_sequence = 0, .keep = 0}));
+  const std::string abandoned = nats::chunk_subject(bucket_name, "abandoned");
+  ASSERT_OK(jetstream.publish(soon(), abandoned, base::as_bytes("half an object")));
+  start_merging(years);
+  EXPECT_TRUE(eventually([&] { return has_problem(ErrorCode::corrupt); }));
+  ASSERT_TRUE(eventually([&] { return newest_snapshot() >= lost->name.max; }));
+  EXPECT_TRUE(eventually([&] {
+    const auto info = jetstream.stream_info(soon(), stream, abandoned);
+    return info && info->subjects.empty();
+  })) << "orphans are removed all the same";
+  EXPECT_TRUE(eventually([&] { return has_problem(ErrorCode::corrupt); })) << "still";
+  EXPECT_EQ(count_of(log::snapshot_level), 1U) << "one is enough, however often the merge fails";
+  expect_restored();
+  const Txid before = newest_snapshot();
+  start_merging(1s);
+  write();
+  ASSERT_OK(sync());
+  EXPECT_TRUE(eventually([&] { return newest_snapshot() > before; })) << "those by the interval go on";
+  expect_restored();
+}
+
+TEST_F(BrokenMergeTest, WhoseNameATombstoneTakesIsMadeOnceThatIsRemoved) {
+  write_log(1);
+  for (std::uint64_t last = 1; last <= 4; ++last) {
+    nats::ObjectInfo tombstone;
+    tombstone.name = to_string(log::ObjectName{1, Txid(1), Txid(last)});
+    tombstone.nuid = "x";
+    tombstone.deleted = true;
+    const auto json = nats::to_json(tombstone, bucket_name);
+    ASSERT_OK(json);
+    ASSERT_OK(nats::JetStream(connect()).publish(soon(), nats::metadata_subject(bucket_name, tombstone.name),
+                                                 base::as_bytes(*json)));
+  }
+  start_merging(years);
+  EXPECT_TRUE(eventually([&] { return count_of(1) > 0; }));
+  EXPECT_TRUE(eventually([&] { return !session_->problem(); }));
+  expect_restored();
+}
+
 TEST_F(LeaderTest, LitestreamTakingOverTheBucketEndsIt) {
   start();
   write();

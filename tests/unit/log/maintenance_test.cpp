@@ -36,6 +36,7 @@ TEST_F(MaintenanceTest, MergesAndPrunesWhileEverythingStaysRestorable) {
     ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
     const auto report = maintain();
     ASSERT_TRUE(report) << report.error().message();
+    ASSERT_TRUE(report->status()) << report->status().error().message();
   }
   const auto view = read_log(context_, bucket_);
   EXPECT_LT(view->level(0).size(), 200U);
@@ -132,14 +133,14 @@ TEST_F(MaintenanceTest, MakesRoomInAFullBucket) {
   append_many(*leader_, 100);
   const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
   ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
-  ASSERT_TRUE(maintain());
+  ASSERT_TRUE(maintain()->status());
   append_many(*leader_, 1);
   clock_.advance(10min);
   const auto before = read_log(context_, bucket_)->level(0).size();
   bucket_.refuse_puts(1, ErrorCode::resource_exhausted);
   const auto report = maintain();
-  ASSERT_FALSE(report);
-  EXPECT_EQ(report.error().code(), ErrorCode::resource_exhausted);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->status().error().code(), ErrorCode::resource_exhausted);
   EXPECT_LT(read_log(context_, bucket_)->level(0).size(), before);
 }
 
@@ -149,11 +150,57 @@ TEST_F(MaintenanceTest, RecoversFromInputsThatWereRemovedUnseen) {
   const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
   ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
   ASSERT_TRUE(bucket_.remove(context_, *bucket_.info(context_, ObjectName::raw(Txid(1)))));
-  EXPECT_EQ(maintain().error().code(), ErrorCode::not_found);
+  EXPECT_EQ(maintain()->status().error().code(), ErrorCode::not_found);
   // It does not come back to the same job for ever.
   const auto again = maintain();
   ASSERT_TRUE(again) << again.error().message();
+  EXPECT_TRUE(again->status());
   EXPECT_EQ(read_log(context_, bucket_)->level(1).begin()->first.min, Txid(2));
+}
+
+TEST_F(MaintenanceTest, SaysWhichMergeCannotBeMadeFromWhatTheLogHolds) {
+  append_many(*leader_, 60);
+  const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
+  ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
+  bucket_.damage(ObjectName::raw(Txid(3)), 150);
+  const auto report = maintain();
+  ASSERT_TRUE(report) << report.error().message();
+  ASSERT_TRUE(report->failed_compaction);
+  EXPECT_TRUE(report->failed_compaction->is_unreadable());
+  EXPECT_TRUE(report->failed_compaction->job.output().contains(Txid(3)));
+  EXPECT_EQ(report->status().error().code(), ErrorCode::corrupt);
+  EXPECT_TRUE(report->retention);
+}
+
+// Of what a damaged merge repeats, the raw objects are all that is left to restore it from.
+TEST_F(MaintenanceTest, KeepsTheRawObjectsOfAMergeThatCannotBeRead) {
+  append_many(*leader_, 20);
+  const auto view = read_log(context_, bucket_);
+  CompactionJob job{.level = 1};
+  for (const auto& [name, object] : view->level(0)) job.inputs.push_back(object);
+  ASSERT_TRUE(maintenance_.compact(context_, job));
+  bucket_.damage(job.output(), 150);
+  append_many(*leader_, 300);
+  clock_.advance(10min);
+  append_many(*leader_, 1);
+  const auto last = bucket_.info(context_, ObjectName::raw(leader_->end()));
+  ASSERT_TRUE(watcher_.wait_for(context_, last->sequence));
+  ASSERT_EQ(maintain()->status().error().code(), ErrorCode::corrupt);
+  const auto after = read_log(context_, bucket_);
+  for (std::uint64_t txid = 1; txid <= 20; ++txid) {
+    EXPECT_NE(after->find(ObjectName::raw(Txid(txid))), nullptr) << txid;
+  }
+  EXPECT_EQ(after->find(ObjectName::raw(Txid(250))), nullptr) << "others go";
+}
+
+TEST_F(MaintenanceTest, TellsANameThatIsTakenByNothingFromAnInputThatVanished) {
+  append_many(*leader_, 3);
+  const auto view = read_log(context_, bucket_);
+  CompactionJob job{.level = 1};
+  for (const auto& [name, object] : view->level(0)) job.inputs.push_back(object);
+  bucket_.refuse_puts(1, ErrorCode::already_exists);
+  EXPECT_EQ(maintenance_.compact(context_, job).error().code(), ErrorCode::already_exists);
+  EXPECT_TRUE(maintenance_.compact(context_, job));
 }
 
 TEST_F(MaintenanceTest, RemovesSeveralAtATime) {

@@ -83,6 +83,35 @@ TEST_F(RestoreTest, DoesNotReplaceAFileUnasked) {
   EXPECT_EQ(base::as_text(restored()), "precious");
 }
 
+TEST_F(RestoreTest, DoesNotReplaceAFileUnaskedThatAppearedMeanwhile) {
+  append_many(*leader_, 3);
+  RestoreOptions options{.output = directory_ / "out.db"};
+  options.check = [&options](const std::filesystem::path&) {
+    return base::write_file_durably(options.output, base::as_bytes("precious"));
+  };
+  const auto refused = restore(context_, bucket_, options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::already_exists);
+  EXPECT_NE(refused.error().message().find("--force"), std::string::npos) << refused.error().message();
+  EXPECT_EQ(base::as_text(restored()), "precious");
+  options.overwrite = true;
+  ASSERT_TRUE(restore(context_, bucket_, options));
+  EXPECT_EQ(restored(), model_.state(Txid(3)));
+}
+
+TEST_F(RestoreTest, ReplacesNoDatabaseThatWasWrittenToMeanwhile) {
+  append_many(*leader_, 3);
+  ASSERT_TRUE(base::write_file_durably(directory_ / "out.db", base::as_bytes("precious")));
+  RestoreOptions options{.output = directory_ / "out.db", .overwrite = true};
+  options.check = [this](const std::filesystem::path&) {
+    return base::write_file_durably(directory_ / "out.db-wal", base::as_bytes("a commit"));
+  };
+  const auto refused = restore(context_, bucket_, options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::failed_precondition);
+  EXPECT_EQ(base::as_text(restored()), "precious");
+}
+
 TEST_F(RestoreTest, LeavesNothingBehindWhenTheCheckFails) {
   append_many(*leader_, 3);
   const auto refused =

@@ -57,6 +57,34 @@ TEST_F(DatabaseBuilderTest, ReplacesTheTargetOnlyAtCommit) {
   EXPECT_EQ(std::filesystem::status(directory_ / "db").permissions(), std::filesystem::perms(0600));
 }
 
+TEST_F(DatabaseBuilderTest, KeepsADatabaseThatAppearedMeanwhileWhenAskedTo) {
+  auto builder = create();
+  ASSERT_TRUE(apply_to(builder, encode(make_header(1, 1, 2), two_pages)));
+  ASSERT_TRUE(base::write_file_durably(directory_ / "db", base::as_bytes("precious")));
+  EXPECT_EQ(builder.commit(Existing::keep).error().code(), ErrorCode::already_exists);
+  EXPECT_EQ(content(), "precious");
+  ASSERT_TRUE(builder.commit());
+  EXPECT_EQ(content(), std::string(1024, 'a'));
+}
+
+TEST_F(DatabaseBuilderTest, TakesThePlaceOfAnEmptyFile) {
+  auto builder = create();
+  ASSERT_TRUE(apply_to(builder, encode(make_header(1, 1, 2), two_pages)));
+  ASSERT_TRUE(base::write_file_durably(directory_ / "db", {}));
+  ASSERT_TRUE(builder.commit(Existing::keep));
+  EXPECT_EQ(content(), std::string(1024, 'a'));
+  EXPECT_EQ(entries(), 1);
+}
+
+TEST_F(DatabaseBuilderTest, ReplacesNoDatabaseThatCameToHaveChangesInItsWal) {
+  ASSERT_TRUE(base::write_file_durably(directory_ / "db", base::as_bytes("old")));
+  auto builder = create();
+  ASSERT_TRUE(apply_to(builder, encode(make_header(1, 1, 2), two_pages)));
+  ASSERT_TRUE(base::write_file_durably(directory_ / "db-wal", base::as_bytes("a commit")));
+  EXPECT_EQ(builder.commit().error().code(), ErrorCode::failed_precondition);
+  EXPECT_EQ(content(), "old");
+}
+
 TEST_F(DatabaseBuilderTest, LeavesNothingBehindWithoutCommit) {
   {
     auto builder = create();
