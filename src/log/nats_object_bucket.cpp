@@ -145,6 +145,11 @@ class NatsObjectBucket final : public ObjectBucket {
   Result<BucketState> state(const Context& context) override {
     const auto info = store_->status(context);
     if (!info) return std::unexpected(info.error());
+    // What a server that does not lead knows can be old; taken for the truth, it would be an alarm for good.
+    if (!info->from_leader()) {
+      return failure(ErrorCode::unavailable, "check bucket", store_->bucket(),
+                     "the stream has no leader now");
+    }
     return BucketState{info->created.time_since_epoch().count(), info->last_sequence};
   }
 

@@ -94,6 +94,7 @@ class ObjectBucket {
   [[nodiscard]] virtual Result<std::uint64_t> remove_orphans(const Context& context,
                                                              std::chrono::nanoseconds grace) = 0;
 
+  /// Errors: not_found (there is no bucket), unavailable (nobody answers who knows).
   [[nodiscard]] virtual Result<BucketState> state(const Context& context) = 0;
 };
 

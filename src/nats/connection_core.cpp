@@ -9,6 +9,7 @@
 #include "base/logging.hpp"
 #include "base/random.hpp"
 #include "nats/nats_error.hpp"
+#include "nats/server_probe.hpp"
 
 namespace litecluster::nats {
 namespace {
@@ -297,7 +298,7 @@ std::string ConnectionCore::connected_url() const {
   std::string url(1024, '\0');
   if (natsConnection_GetConnectedUrl(connection.get(), url.data(), url.size()) != NATS_OK) return {};
   url.resize(url.find('\0'));
-  return url;
+  return without_credentials(url);
 }
 
 std::size_t ConnectionCore::max_payload() const {

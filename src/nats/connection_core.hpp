@@ -121,6 +121,7 @@ class ConnectionCore : public std::enable_shared_from_this<ConnectionCore> {
   [[nodiscard]] Result<Subscription> subscribe(std::string_view subject, const SubscriptionOptions& options);
   void unsubscribe(std::uint64_t id);
   [[nodiscard]] Status flush(const Context& context);
+  /// Without credentials. Empty while there is no connection.
   [[nodiscard]] std::string connected_url() const;
   [[nodiscard]] std::size_t max_payload() const;
   [[nodiscard]] Connection::Observer observe(std::function<void(ConnectionState)> callback);

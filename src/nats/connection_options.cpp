@@ -10,6 +10,7 @@
 #include "base/random.hpp"
 #include "nats/connection_core.hpp"
 #include "nats/nats_error.hpp"
+#include "nats/server_probe.hpp"
 
 namespace litecluster::nats {
 namespace {
@@ -211,11 +212,7 @@ void unregister_session(std::uint64_t session) {
 std::string servers_text(const NatsOptions& options) {
   std::string text;
   for (const std::string& url : options.urls) {
-    const auto scheme = url.find("://");
-    const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
-    const auto at = url.rfind('@');
-    const bool secret = at != std::string::npos && at >= begin;
-    text += (text.empty() ? "" : ",") + url.substr(0, begin) + url.substr(secret ? at + 1 : begin);
+    text += (text.empty() ? "" : ",") + without_credentials(url);
   }
   return text;
 }

@@ -66,6 +66,9 @@ struct StreamInfo {
   /// Name of the cluster's leader for this stream; empty on a single server or without a leader.
   std::string leader;
   std::string cluster;
+
+  /// False: nobody leads the stream's servers now, and one of them told what it has itself, which can be old.
+  [[nodiscard]] bool from_leader() const { return cluster.empty() || !leader.empty(); }
 };
 
 struct PublishAck {
@@ -161,6 +164,8 @@ class JetStream {
   /// Removes messages; returns how many.
   [[nodiscard]] Result<std::uint64_t> purge(const Context& context, std::string_view stream,
                                             const PurgeOptions& options) const;
+  /// Errors: not_found (no such message), failed_precondition (the stream denies it), unavailable (also while
+  /// a backup of the stream is taken).
   [[nodiscard]] Status delete_message(const Context& context, std::string_view stream,
                                       std::uint64_t sequence) const;
   /// The number of replicas to give to a new stream: options().replicas if set, else 3 on a cluster of three

@@ -12,9 +12,6 @@
 namespace litecluster::nats {
 namespace {
 
-// A listing that hears nothing for so long looks whether there is anything left to hear.
-constexpr std::chrono::seconds listing_silence{2};
-
 // Longer than most pauses between commits of a busy database, and shorter than it takes to add replicas and
 // then another writer.
 constexpr std::chrono::seconds replicas_known_for{10};
@@ -34,7 +31,8 @@ Status check_settings(const StreamInfo& info, std::string_view bucket) {
   if (config.max_messages_per_subject > 0) add("it limits messages per subject, which would drop chunks");
   if (config.discard != "new") add("it discards old messages at a limit, which would drop objects");
   if (config.retention != "limits") add("its retention policy is not 'limits'");
-  if (config.deny_purge) add("it denies purges");
+  if (config.deny_purge) add("it denies purges, so that nothing could be removed");
+  if (config.deny_delete) add("it denies that messages are deleted, so that nothing could be removed");
   if (config.sealed) add("it is sealed");
   const std::string chunks = fmt::format("$O.{}.C.>", bucket);
   const std::string metadata = fmt::format("$O.{}.M.>", bucket);
@@ -73,15 +71,6 @@ ObjectInfo with_place(ObjectInfo info, std::uint64_t sequence, ServerTime time) 
   return info;
 }
 
-/// What counted as pending when a consumer was made may have been removed meanwhile, and then nothing more
-/// comes: whether that is so.
-bool nothing_follows(const Context& context, const JetStream& jetstream,
-                     const OrderedConsumerOptions& options, std::uint64_t from_sequence) {
-  const auto rest = jetstream.next_message(context, options.stream, options.filter,
-                                           std::max<std::uint64_t>(from_sequence, 1));
-  return !rest && rest.error().code() == ErrorCode::not_found;
-}
-
 class JetStreamObjectWatch final : public ObjectWatch {
  public:
   JetStreamObjectWatch(JetStream jetstream, OrderedConsumerOptions options, OrderedConsumer consumer,
@@ -113,9 +102,9 @@ class JetStreamObjectWatch final : public ObjectWatch {
   }
 
  private:
-  /// While the beginning is not through, no wait goes on beyond listing_silence since something was heard.
+  /// While the beginning is not through, no wait goes on beyond reading_silence since something was heard.
   [[nodiscard]] Context until_silence(const Context& context) const {
-    return initial_done_ ? context : context.with_deadline(heard_at_ + listing_silence);
+    return initial_done_ ? context : context.with_deadline(heard_at_ + reading_silence);
   }
 
   JetStream jetstream_;
@@ -127,6 +116,13 @@ class JetStreamObjectWatch final : public ObjectWatch {
 };
 
 }  // namespace
+
+bool nothing_follows(const Context& context, const JetStream& jetstream,
+                     const OrderedConsumerOptions& options, std::uint64_t from_sequence) {
+  const auto rest = jetstream.next_message(context, options.stream, options.filter,
+                                           std::max<std::uint64_t>(from_sequence, 1));
+  return !rest && rest.error().code() == ErrorCode::not_found;
+}
 
 Error JetStreamObjectStore::explain(const Context& context, Error error) const {
   if (error.code() != ErrorCode::unavailable || context.done() ||
@@ -205,7 +201,7 @@ Result<std::vector<ObjectInfo>> JetStreamObjectStore::all_metadata(const Context
   std::vector<ObjectInfo> all;
   std::uint64_t pending = consumer->initial_pending();
   while (pending != 0) {
-    auto delivery = consumer->next(context.with_timeout(listing_silence));
+    auto delivery = consumer->next(context.with_timeout(reading_silence));
     if (!delivery && delivery.error().code() == ErrorCode::deadline_exceeded && !context.done()) {
       if (nothing_follows(context, jetstream_, options, consumer->last_sequence() + 1)) return all;
       continue;
@@ -264,7 +260,8 @@ Status JetStreamObjectStore::remove(const Context& context, const ObjectInfo& in
   return erase(context, info, now && now->sequence == info.sequence && now->nuid == info.nuid);
 }
 
-// Metadata first: from then on the object does not exist, and what a crash leaves are orphans.
+// Metadata first: from then on the object does not exist, and what a crash leaves are orphans. While it is
+// not known to be gone the chunks stay, or there would be an object without its bytes.
 Status JetStreamObjectStore::erase(const Context& context, const ObjectInfo& info, bool has_metadata) {
   if (has_metadata) {
     // Deleted by its sequence and not purged by its subject: see metadata_headers() in object_put.cpp.

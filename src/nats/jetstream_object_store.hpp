@@ -16,6 +16,14 @@
 
 namespace litecluster::nats {
 
+/// Who reads what was there, and hears nothing for so long, looks whether there is anything left to hear.
+inline constexpr std::chrono::seconds reading_silence{2};
+
+/// What counted as pending when a consumer was made may have been removed meanwhile, and then nothing more
+/// comes: whether that is so.
+[[nodiscard]] bool nothing_follows(const Context& context, const JetStream& jetstream,
+                                   const OrderedConsumerOptions& options, std::uint64_t from_sequence);
+
 /// Thread-safe.
 class JetStreamObjectStore final : public ObjectStore {
  public:

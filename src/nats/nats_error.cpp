@@ -70,7 +70,6 @@ constexpr std::array api_meanings{
     ApiMeaning{10059, ErrorCode::not_found, "the stream does not exist; create the bucket first"},
     ApiMeaning{10037, ErrorCode::not_found, {}},
     ApiMeaning{10043, ErrorCode::not_found, {}},
-    ApiMeaning{10057, ErrorCode::not_found, {}},
     ApiMeaning{10014, ErrorCode::not_found, {}},
     ApiMeaning{10058, ErrorCode::already_exists, "a stream of this name exists with other settings"},
     ApiMeaning{10065, ErrorCode::already_exists, "another stream takes these subjects"},
@@ -107,6 +106,24 @@ constexpr std::array api_meanings{
     ApiMeaning{10025, ErrorCode::internal, {}},
 };
 
+// Whatever keeps the server from deleting a message has this one number; only the text tells more.
+constexpr int delete_failed = 10057;
+
+struct DeleteMeaning {
+  std::string_view description;
+  ErrorCode code;
+  std::string_view advice;
+};
+
+constexpr std::array delete_meanings{
+    DeleteMeaning{"no message found", ErrorCode::not_found, {}},
+    DeleteMeaning{"stream store EOF", ErrorCode::not_found, "the stream ends before this sequence"},
+    DeleteMeaning{"snapshot in progress", ErrorCode::unavailable,
+                  "a backup of the stream is being taken, and nothing is deleted meanwhile"},
+    DeleteMeaning{"message delete not permitted", ErrorCode::failed_precondition,
+                  "the stream denies that messages are deleted (deny_delete)"},
+};
+
 ErrorCode by_status(int code) {
   switch (code) {
     case 400: return ErrorCode::invalid_argument;
@@ -127,6 +144,21 @@ bool says_limit(std::string_view description) {
          description.find("exceeded") != std::string_view::npos;
 }
 
+struct Meaning {
+  ErrorCode code;
+  std::string_view advice;
+};
+
+Meaning meaning_of(int code, int err_code, std::string_view description) {
+  if (err_code == delete_failed) {
+    const auto* found = std::ranges::find(delete_meanings, description, &DeleteMeaning::description);
+    if (found != delete_meanings.end()) return {found->code, found->advice};
+  }
+  const auto* known = std::ranges::find(api_meanings, err_code, &ApiMeaning::err_code);
+  if (known != api_meanings.end()) return {known->code, known->advice};
+  return {says_limit(description) ? ErrorCode::resource_exhausted : by_status(code), {}};
+}
+
 }  // namespace
 
 Error native_error(int status, std::string operation, std::string subject) {
@@ -145,12 +177,9 @@ Error native_error(int status, std::string operation, std::string subject) {
 
 Error jetstream_error(int code, int err_code, std::string_view description, std::string operation,
                       std::string subject) {
-  const auto* meaning = std::ranges::find(api_meanings, err_code, &ApiMeaning::err_code);
-  const bool known = meaning != api_meanings.end();
-  ErrorCode kind = known ? meaning->code : by_status(code);
-  if (!known && says_limit(description)) kind = ErrorCode::resource_exhausted;
+  const auto [kind, advice] = meaning_of(code, err_code, description);
   std::string reason(description);
-  if (known && !meaning->advice.empty()) reason = fmt::format("{}: {}", description, meaning->advice);
+  if (!advice.empty()) reason = fmt::format("{}: {}", description, advice);
   if (err_code != 0) reason += fmt::format("{}{})", code_prefix, err_code);
   return {kind, std::move(operation), std::move(subject), std::move(reason)};
 }

@@ -90,41 +90,67 @@ class ChunkReader {
 
   /// Begins at this sequence.
   Status begin(const Context& context, std::uint64_t sequence) {
-    OrderedConsumerOptions options;
-    options.stream = store_.stream();
-    options.filter = chunk_subject(store_.bucket(), info_.nuid);
-    options.sparse = true;
+    options_.stream = store_.stream();
+    options_.filter = chunk_subject(store_.bucket(), info_.nuid);
+    options_.sparse = true;
     if (sequence > 1) {
-      options.start = StartAtSequence{sequence};
+      options_.start = StartAtSequence{sequence};
     } else {
-      options.start = StartAll{};
+      options_.start = StartAll{};
     }
-    auto consumer = OrderedConsumer::create(context, store_.jetstream(), std::move(options));
+    auto consumer = OrderedConsumer::create(context, store_.jetstream(), options_);
     if (!consumer) return std::unexpected(consumer.error());
     consumer_.emplace(std::move(*consumer));
+    next_sequence_ = sequence;
     left_ = consumer_->initial_pending();
     return {};
   }
   /// Chunks that follow, as far as known.
   [[nodiscard]] std::uint64_t left() const { return left_; }
-  /// The bytes stay valid until the next call.
-  Result<base::ByteView> next(const Context& context) {
-    auto delivery = consumer_->next(context);
+  /// Nothing: the chunks that followed were removed. The bytes stay valid until the next call.
+  Result<std::optional<base::ByteView>> next(const Context& context) {
+    auto delivery = receive(context);
     if (!delivery) return std::unexpected(delivery.error());
-    left_ = delivery->pending;
-    const base::ByteView data = delivery->message.data();
-    while (kept_.size() >= kept_chunks || (!kept_.empty() && data.size() > kept_chunk_size_max)) {
-      kept_.pop_front();
+    if (!*delivery) {
+      left_ = 0;
+      return std::nullopt;
     }
-    kept_.push_back(std::move(delivery->message));
-    return data;
+    return keep(std::move(**delivery));
   }
 
  private:
+  // Nothing: no chunk follows. A server that has just become leader can be behind for a moment, so it has to
+  // say that twice.
+  Result<std::optional<Delivery>> receive(const Context& context) {
+    bool said_before = false;
+    while (true) {
+      auto delivery = consumer_->next(context.with_timeout(reading_silence));
+      if (delivery) return std::optional<Delivery>(std::move(*delivery));
+      if (delivery.error().code() != ErrorCode::deadline_exceeded || context.done()) {
+        return std::unexpected(delivery.error());
+      }
+      const bool said = nothing_follows(context, store_.jetstream(), options_, next_sequence_);
+      if (said && said_before) return std::nullopt;
+      said_before = said;
+    }
+  }
+  base::ByteView keep(Delivery delivery) {
+    left_ = delivery.pending;
+    next_sequence_ = delivery.sequence + 1;
+    const base::ByteView data = delivery.message.data();
+    while (kept_.size() >= kept_chunks || (!kept_.empty() && data.size() > kept_chunk_size_max)) {
+      kept_.pop_front();
+    }
+    kept_.push_back(std::move(delivery.message));
+    return data;
+  }
+
   const JetStreamObjectStore& store_;
   const ObjectInfo& info_;
+  OrderedConsumerOptions options_;
   std::optional<OrderedConsumer> consumer_;
   std::uint64_t left_ = 0;
+  std::uint64_t next_sequence_ = 1;  // no chunk that is still to come has a lower one
   std::deque<Message> kept_;
 };
 
@@ -150,12 +176,14 @@ Status read_by_consumer(const JetStreamObjectStore& store, const Context& contex
   }
   Verifier verifier(info);
   while (reader.left() != 0) {
-    const auto data = reader.next(context);
-    if (!data) return std::unexpected(data.error());
-    verifier.update(*data);
+    const auto next = reader.next(context);
+    if (!next) return std::unexpected(next.error());
+    if (!*next) break;
+    const base::ByteView data = **next;
+    verifier.update(data);
     // More than the metadata says is not passed on.
     if (verifier.size() > info.size) break;
-    if (auto status = sink(*data); !status) return status;
+    if (auto status = sink(data); !status) return status;
     if (verifier.size() == info.size) break;
   }
   if (auto status = verifier.finish(); !status) return explain_mismatch(store, context, info, status.error());
@@ -280,7 +308,8 @@ Status JetStreamObjectStore::get_range(const Context& context, const ObjectInfo&
   while (position < end && reader.left() != 0) {
     const auto next = reader.next(context);
     if (!next) return std::unexpected(next.error());
-    base::ByteView data = *next;
+    if (!*next) break;
+    base::ByteView data = **next;
     if (even && data.size() != std::min<std::uint64_t>(step, info.size - position)) {
       return explain_mismatch(*this, context, info,
                               Error(ErrorCode::corrupt, std::string(operation), info.name,

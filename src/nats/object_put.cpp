@@ -125,7 +125,7 @@ class Putter {
   Status read_replaced();
 
   Status add_chunk(ChunkData data);
-  void send_chunk(Chunk& chunk);
+  Status send_chunk(Chunk& chunk);
   Status take_ack();
   Status resume();
   Result<std::uint64_t> count_stored_chunks();
@@ -340,20 +340,23 @@ Result<ObjectInfo> Putter::finish_small(base::ByteView data, const std::string& 
   return store_metadata(json, maybe_stored);
 }
 
-// Not sent is a case of not acknowledged. A chunk behind one that was not sent must not be sent either.
-void Putter::send_chunk(Chunk& chunk) {
+// Not sent is a case of not acknowledged. A chunk behind one that was not sent must not be sent either. An
+// error is one that sending it again would meet again.
+Status Putter::send_chunk(Chunk& chunk) {
   chunk.ack.reset();
   const Connection& connection = store_.jetstream().connection();
   if (broken_ || connection.generation() != generation_ || connection.state() != ConnectionState::connected) {
     broken_ = true;
-    return;
+    return {};
   }
   auto sent = store_.jetstream().publish_async(chunk_subject_, chunk.data.view, chunk_headers(chunk.index));
   if (sent) {
     chunk.ack.emplace(std::move(*sent));
-  } else {
-    broken_ = true;
+    return {};
   }
+  broken_ = true;
+  if (outcome_unknown(sent.error())) return {};
+  return std::unexpected(sent.error());
 }
 
 Status Putter::add_chunk(ChunkData data) {
@@ -362,8 +365,7 @@ Status Putter::add_chunk(ChunkData data) {
     return status;
   under_way_.push_back({info_.chunks++, std::move(data), std::nullopt});
   bytes_under_way_ += size;
-  send_chunk(under_way_.back());
-  return {};
+  return send_chunk(under_way_.back());
 }
 
 // Takes acknowledgements until no more bytes than this are under way.
@@ -440,7 +442,9 @@ Status Putter::resume() {
                      "chunks that were acknowledged are gone");
     }
     base::log_debug("an upload goes on", {{"object", info_.name}, {"chunks_stored", *stored}});
-    for (Chunk& chunk : under_way_) send_chunk(chunk);
+    for (Chunk& chunk : under_way_) {
+      if (auto status = send_chunk(chunk); !status) return status;
+    }
     return {};
   }
 }

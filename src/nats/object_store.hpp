@@ -165,7 +165,7 @@ struct BucketOptions {
 };
 
 /// Binds to an existing bucket. Errors: not_found (with advice), failed_precondition (settings that would
-/// break it: max_age, no rollups, ...; the reason names them), invalid_argument (bucket name).
+/// break it: max_age, no rollups, deny_delete, ...; the reason names them), invalid_argument (bucket name).
 [[nodiscard]] Result<std::unique_ptr<ObjectStore>> open_object_store(const Context& context,
                                                                      JetStream jetstream,
                                                                      std::string_view bucket);

@@ -17,7 +17,8 @@ namespace {
 constexpr std::string_view operation = "read stream";
 
 // A server that has just become leader of a stream can be behind for a moment; on a cluster, what looks like
-// a lost history has to look so for this long before it is believed.
+// a lost history has to look so for this long before it is believed. The time adds up over calls, each of
+// which may be shorter.
 constexpr std::chrono::seconds disbelief{5};
 
 // Above the server's own window of flow control (32 MiB), so that the queue never overflows by itself.
@@ -75,6 +76,12 @@ class OrderedConsumer::Impl {
 
  private:
   Status establish_persistently(const Context& context);
+  // What the stream says about the history that is being read.
+  struct Look {
+    std::optional<Error> problem;
+    bool believed = false;  // at once
+  };
+  Result<Look> look_at_history(const Context& context);
   Status check_history(const Context& context);
   Result<History> compare_history(const Context& context, const StreamInfo& info);
   Result<std::optional<Message>> receive(const Context& context);
@@ -96,6 +103,7 @@ class OrderedConsumer::Impl {
   bool may_skip_ = true;         // the server is perhaps one that moves consumers over messages
   std::optional<Message> held_;  // taken from the subscription and not delivered yet
   std::optional<std::uint64_t> restarted_behind_;
+  std::optional<std::chrono::steady_clock::time_point> doubted_since_;  // the history looks lost
   std::optional<Error> final_;
 };
 
@@ -125,25 +133,42 @@ Result<History> OrderedConsumer::Impl::compare_history(const Context& context, c
 
 // Errors of code gap and not_found are final.
 Status OrderedConsumer::Impl::check_history(const Context& context) {
-  const auto began = std::chrono::steady_clock::now();
   while (true) {
-    auto info = jetstream_.stream_info(context, options_.stream);
-    Error problem(ErrorCode::gap, std::string(operation), options_.stream, {});
-    if (info) {
-      const auto history = compare_history(context, *info);
-      if (!history) return std::unexpected(history.error());
-      if (*history == History::same) return {};
-      problem = Error(ErrorCode::gap, std::string(operation), options_.stream, explain(*history, *info));
-      if (info->cluster.empty()) return std::unexpected(problem);
-    } else if (info.error().code() == ErrorCode::not_found) {
-      problem = Error(ErrorCode::not_found, std::string(operation), options_.stream, info.error().reason());
-      if (!made_once_) return std::unexpected(problem);
-    } else {
-      return std::unexpected(info.error());
+    auto look = look_at_history(context);
+    if (!look) {
+      // No answer of the stream's leader: whoever is it next may be the one that is behind. But when only the
+      // caller's patience is at its end, the next call goes on.
+      if (!context.done()) doubted_since_.reset();
+      return std::unexpected(look.error());
     }
-    if (std::chrono::steady_clock::now() - began > disbelief) return std::unexpected(problem);
+    if (!look->problem) {
+      doubted_since_.reset();
+      return {};
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!doubted_since_) doubted_since_ = now;
+    if (look->believed || now - *doubted_since_ > disbelief) return std::unexpected(*look->problem);
     if (context.wait_for(std::chrono::milliseconds(200))) return context.status(operation);
   }
+}
+
+// Asks once. An Error: nobody answered who knows.
+Result<OrderedConsumer::Impl::Look> OrderedConsumer::Impl::look_at_history(const Context& context) {
+  const auto info = jetstream_.stream_info(context, options_.stream);
+  if (!info) {
+    if (info.error().code() != ErrorCode::not_found) return std::unexpected(info.error());
+    return Look{Error(ErrorCode::not_found, std::string(operation), options_.stream, info.error().reason()),
+                !made_once_};
+  }
+  if (!info->from_leader()) {
+    return failure(ErrorCode::unavailable, std::string(operation), options_.stream,
+                   "the stream has no leader now");
+  }
+  const auto history = compare_history(context, *info);
+  if (!history) return std::unexpected(history.error());
+  if (*history == History::same) return Look{};
+  return Look{Error(ErrorCode::gap, std::string(operation), options_.stream, explain(*history, *info)),
+              info->cluster.empty()};
 }
 
 Status OrderedConsumer::Impl::establish(const Context& context) {
@@ -181,6 +206,7 @@ Status OrderedConsumer::Impl::establish(const Context& context) {
 Status OrderedConsumer::Impl::establish_persistently(const Context& context) {
   base::Backoff backoff(std::chrono::milliseconds(20), std::chrono::seconds(1));
   while (true) {
+    if (jetstream_.connection().state() != ConnectionState::connected) doubted_since_.reset();
     if (auto status = jetstream_.connection().wait_connected(context); !status) return status;
     auto status = establish(context);
     if (status) return status;

@@ -91,6 +91,14 @@ Result<std::string> read_line(const Context& context, int descriptor) {
 
 }  // namespace
 
+std::string without_credentials(std::string_view url) {
+  const auto scheme = url.find("://");
+  const std::size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const auto at = url.rfind('@');
+  const bool secret = at != std::string_view::npos && at >= begin;
+  return std::string(url.substr(0, begin)) + std::string(url.substr(secret ? at + 1 : begin));
+}
+
 Result<ServerInfo> parse_server_info(std::string_view line) {
   const auto bad = [] {
     return failure(ErrorCode::corrupt, std::string(operation), {},
@@ -122,15 +130,16 @@ Result<ServerInfo> parse_server_info(std::string_view line) {
 Result<ServerInfo> probe_server(const Context& context, std::string_view url) {
   const Context limited = context.with_timeout(std::chrono::seconds(5));
   const HostPort target = split(url);
+  const std::string shown = without_credentials(url);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (const int problem = ::getaddrinfo(target.host.c_str(), target.port.c_str(), &hints, &found);
       problem != 0) {
-    return failure(ErrorCode::unavailable, std::string(operation), std::string(url), ::gai_strerror(problem));
+    return failure(ErrorCode::unavailable, std::string(operation), shown, ::gai_strerror(problem));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
-  Error last(ErrorCode::unavailable, std::string(operation), std::string(url), "no address");
+  Error last(ErrorCode::unavailable, std::string(operation), shown, "no address");
   for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     auto socket = connect_to(limited, *address);
     if (!socket) {
@@ -141,7 +150,7 @@ Result<ServerInfo> probe_server(const Context& context, std::string_view url) {
     if (!line) return std::unexpected(line.error());
     return parse_server_info(*line);
   }
-  return std::unexpected(Error(last.code(), std::string(operation), std::string(url), last.reason()));
+  return std::unexpected(Error(last.code(), std::string(operation), shown, last.reason()));
 }
 
 }  // namespace litecluster::nats

@@ -6,6 +6,7 @@
 #include "log/log_watcher.hpp"
 #include "log/maintenance.hpp"
 #include "log/timestamp.hpp"
+#include "support/eventually.hpp"
 
 namespace litecluster::log {
 namespace {
@@ -73,6 +74,15 @@ TEST_F(BucketTest, IsFollowedByAWatcherThroughAServerRestart) {
   ASSERT_OK(watcher.wait_for(soon(), object->sequence));
   EXPECT_EQ(watcher.view().end().txid, Txid(2));
   ASSERT_OK(bucket->remove(soon(), *object));
+}
+
+// The watch is believed only after a while, longer than the watcher waits for one event.
+TEST_F(BucketTest, IsFollowedByAWatcherThatEndsWithIt) {
+  LogWatcher watcher(*bucket_, {});
+  ASSERT_OK(watcher.wait_complete(soon()));
+  ASSERT_OK(nats::delete_object_store(soon(), nats::JetStream(connect()), bucket_name));
+  EXPECT_TRUE(litecluster::test::eventually([&] { return watcher.has_ended(); }));
+  EXPECT_EQ(watcher.status().error().code(), ErrorCode::not_found);
 }
 
 TEST_F(BucketTest, TellsItsStateToTheGuard) {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "nats/connection_core.hpp"
 #include "support/nats_fixture.hpp"
 
 namespace litecluster::nats {
@@ -59,6 +60,17 @@ TEST_F(AuthenticationTest, ErrorsDoNotTellWhatIsSecretInTheUrl) {
     EXPECT_EQ(refused.error().message().find("guess"), std::string::npos) << refused.error().message();
     EXPECT_NE(refused.error().message().find(server_->url()), std::string::npos) << refused.error().message();
   }
+}
+
+TEST_F(AuthenticationTest, TheServerThatOneIsConnectedToIsToldWithoutWhatIsSecret) {
+  start("authorization { user: somebody, password: secret }");
+  NatsOptions right = options();
+  right.urls.front().insert(right.urls.front().find("//") + 2, "somebody:secret@");
+  ConnectionCore core(right);
+  ASSERT_OK(core.connect_once());
+  EXPECT_EQ(core.connected_url(), server_->url());
+  core.close();
+  EXPECT_EQ(core.connected_url(), "");
 }
 
 TEST_F(AuthenticationTest, Token) {

@@ -12,8 +12,11 @@
 #include <thread>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/file_descriptor.hpp"
 #include "nats/jetstream.hpp"
+#include "nats/ordered_consumer.hpp"
 #include "nats/server_probe.hpp"
 #include "support/nats_fixture.hpp"
 
@@ -24,6 +27,7 @@ using namespace std::chrono_literals;
 using base::as_bytes;
 using test::soon;
 using testing::HasSubstr;
+using testing::Not;
 
 // Answers all that goes to `subject` with the same message, in place of JetStream.
 class Impostor {
@@ -82,6 +86,33 @@ TEST_F(HostileServer, AnswersThatAreNotOfTheApiAreCorrupt) {
     EXPECT_ERROR(jetstream.message_at(soon(), "S", 1, true), ErrorCode::corrupt);
     EXPECT_ERROR(jetstream.publish(soon(), "s.x", {}), ErrorCode::corrupt);
   }
+}
+
+// A member of a group without a leader answers with what it has, which can be less than there was.
+TEST_F(HostileServer, AStreamWithoutALeaderSaysNothingAboutItsHistory) {
+  Impostor impostor(connect(), "$JS.API.STREAM.INFO.>");
+  const JetStream jetstream(connect());
+  const auto answer = [&](std::string_view leader) {
+    impostor.answer(fmt::format(R"({{"config":{{"name":"S"}},"state":{{"last_seq":3}},)"
+                                R"("created":"2026-01-01T00:00:00Z","cluster":{{"name":"c"{}}}}})",
+                                leader));
+  };
+  const auto begin = [&] {
+    return OrderedConsumer::create(soon(), jetstream,
+                                   {.stream = "S", .filter = {}, .start = StartAtSequence{4}});
+  };
+  answer("");
+  const auto info = jetstream.stream_info(soon(), "S");
+  ASSERT_OK(info);
+  EXPECT_FALSE(info->from_leader());
+  const auto leaderless = begin();
+  EXPECT_ERROR(leaderless, ErrorCode::unavailable);
+  EXPECT_THAT(leaderless.error().message(), HasSubstr("no leader"));
+  answer(R"(,"leader":"n1")");
+  EXPECT_TRUE(jetstream.stream_info(soon(), "S")->from_leader());
+  const auto led = begin();
+  ASSERT_FALSE(led);
+  EXPECT_THAT(led.error().message(), Not(HasSubstr("no leader")));
 }
 
 TEST_F(HostileServer, ADirectReadTellsWhatItsStatusMeansAndTrustsNoMessageWithoutItsPlace) {
@@ -188,11 +219,21 @@ TEST(ServerProbe, EndsWithItsContextWhenTheServerIsSilent) {
   EXPECT_ERROR(probe_server(cancelled, silent.url()), ErrorCode::cancelled);
 }
 
+TEST(ServerProbe, KnowsWhatIsSecretInAUrl) {
+  EXPECT_EQ(without_credentials("nats://user:secret@host:4222"), "nats://host:4222");
+  EXPECT_EQ(without_credentials("tls://token@host"), "tls://host");
+  EXPECT_EQ(without_credentials("user:s@cret@[::1]:1"), "[::1]:1");
+  EXPECT_EQ(without_credentials("nats://host:4222"), "nats://host:4222");
+  EXPECT_EQ(without_credentials("host"), "host");
+}
+
 TEST(ServerProbe, SaysThatNobodyIsThere) {
   const auto port = find_free_port();
   ASSERT_OK(port);
-  EXPECT_ERROR(probe_server(soon(), "nats://user:secret@127.0.0.1:" + std::to_string(*port)),
-               ErrorCode::unavailable);
+  const auto nobody = probe_server(soon(), "nats://user:secret@127.0.0.1:" + std::to_string(*port));
+  EXPECT_ERROR(nobody, ErrorCode::unavailable);
+  EXPECT_THAT(nobody.error().message(), HasSubstr("127.0.0.1"));
+  EXPECT_THAT(nobody.error().message(), Not(HasSubstr("secret")));
   EXPECT_ERROR(probe_server(soon(), "nats://[::1]:" + std::to_string(*port)), ErrorCode::unavailable);
   EXPECT_ERROR(probe_server(soon(), "nats://127.0.0.1:no-port"), ErrorCode::unavailable);
 }

@@ -140,6 +140,8 @@ TEST_F(JetStreamTest, TellsUpdatesAndPurgesStreams) {
   ASSERT_OK(purged);
   EXPECT_EQ(*purged, 4);
   ASSERT_OK(jetstream.delete_message(soon(), "s", 1));
+  EXPECT_ERROR(jetstream.delete_message(soon(), "s", 1), ErrorCode::not_found);
+  EXPECT_ERROR(jetstream.delete_message(soon(), "s", 1000), ErrorCode::not_found);
   StreamConfig changed = config();
   changed.max_bytes = 1 << 20;
   const auto updated = jetstream.update_stream(soon(), changed);

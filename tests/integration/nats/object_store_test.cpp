@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <fstream>
 #include <set>
 #include <string>
 #include <thread>
@@ -221,6 +222,44 @@ TEST_F(ObjectStoreTest, DoesNotRemoveAnObjectThatReplacedTheOneMeant) {
   ASSERT_OK(store_->put(soon(), "x", as_bytes("new")));
   EXPECT_OK(store_->remove(soon(), *old));
   expect_content("x", as_bytes("new"));
+}
+
+// What the server refuses to delete is there still, and keeps its bytes.
+TEST_F(ObjectStoreTest, LeavesAnObjectWholeWhoseMetadataCannotBeDeleted) {
+  const base::Bytes bytes = pattern(300'000);
+  const auto put = store_->put(soon(), "x", bytes);
+  ASSERT_OK(put);
+  const auto status = store_->status(soon());
+  ASSERT_OK(status);
+  StreamConfig config = status->config;
+  config.deny_delete = true;
+  const JetStream jetstream(connect());
+  ASSERT_OK(jetstream.update_stream(soon(), config));
+  EXPECT_ERROR(store_->remove(soon(), "x"), ErrorCode::failed_precondition);
+  EXPECT_ERROR(store_->remove(soon(), *put), ErrorCode::failed_precondition);
+  expect_content("x", bytes);
+  const auto opened = open_object_store(soon(), jetstream, "b");
+  EXPECT_ERROR(opened, ErrorCode::failed_precondition);
+  EXPECT_NE(opened.error().reason().find("messages are deleted"), std::string::npos);
+}
+
+TEST_F(ObjectStoreTest, SaysThatAnObjectWasRemovedWhileItWasRead) {
+  // More than is under way to a slow reader, so that the server has not sent the rest yet.
+  const auto put = store_->put(soon(), "x", pattern(48 << 20));
+  ASSERT_OK(put);
+  const auto remove_once = [&, removed = false](base::ByteView) mutable -> Status {
+    if (std::exchange(removed, true)) return {};
+    return store_->remove(soon(), *put);
+  };
+  EXPECT_ERROR(store_->get(soon(), *put, remove_once), ErrorCode::not_found);
+  const auto again = store_->put(soon(), "x", pattern(48 << 20));
+  ASSERT_OK(again);
+  const auto replace_once = [&, replaced = false](base::ByteView) mutable -> Status {
+    if (std::exchange(replaced, true)) return {};
+    const auto other = store_->put(soon(), "x", as_bytes("another"));
+    return other ? Status() : std::unexpected(other.error());
+  };
+  EXPECT_ERROR(store_->get_range(soon(), *again, 1000, again->size, replace_once), ErrorCode::not_found);
 }
 
 TEST_F(ObjectStoreTest, NoticesDamage) {
@@ -683,6 +722,31 @@ TEST_F(ObjectStoreTest, RefusesChunksAboveMaxPayload) {
   PutOptions huge;
   huge.chunk_size = 2 << 20;
   EXPECT_ERROR(store_->put(soon(), "x", pattern(10), huge), ErrorCode::too_large);
+}
+
+class ObjectStoreLimitTest : public ObjectStoreTest {
+ protected:
+  PrivateServerOptions server_options() override {
+    limit_payload(1 << 20);
+    PrivateServerOptions options = ObjectStoreTest::server_options();
+    options.extra_configuration = "include \"../limits.conf\"";
+    return options;
+  }
+  void limit_payload(std::size_t bytes) const {
+    std::ofstream(directory_ / "limits.conf") << "max_payload: " << bytes << "\n";
+  }
+};
+
+TEST_F(ObjectStoreLimitTest, AnUploadEndsWhenItsChunksDoNotFitAnyMore) {
+  const ByteSource source = [&, count = 0](std::span<std::byte> to) mutable -> Result<std::size_t> {
+    if (++count == 20) {
+      limit_payload(default_chunk_size / 2);
+      restart_server();
+    }
+    return count == 40 ? 0 : to.size();
+  };
+  EXPECT_ERROR(store_->put(soon(), "x", source), ErrorCode::too_large);
+  EXPECT_ERROR(store_->info(soon(), "x"), ErrorCode::not_found);
 }
 
 TEST_F(ObjectStoreTest, FailsAtTheDeadlineWithoutAServer) {

@@ -205,6 +205,46 @@ TEST_F(OrderedConsumerTest, SaysThatTheStreamWasDeleted) {
   EXPECT_ERROR(consume(), ErrorCode::not_found);
 }
 
+// The verdict takes longer than the patience of each call.
+TEST_F(OrderedConsumerTest, SaysThatTheStreamWasDeletedAlsoToWhoAsksWithShortPatience) {
+  publish(0, 1);
+  auto consumer = consume();
+  ASSERT_OK(consumer);
+  expect_numbers(*consumer, 0, 1);
+  ASSERT_OK(jetstream_->delete_stream(soon(), "s"));
+  const Context limit = soon();
+  auto delivery = consumer->next(limit.with_timeout(500ms));
+  while (!delivery && delivery.error().code() == ErrorCode::deadline_exceeded && !limit.done()) {
+    delivery = consumer->next(limit.with_timeout(500ms));
+  }
+  EXPECT_ERROR(delivery, ErrorCode::not_found);
+  EXPECT_ERROR(consumer->next(soon()), ErrorCode::not_found);
+}
+
+// What looked lost for a while and is there again was not lost; a later doubt begins anew.
+TEST_F(OrderedConsumerTest, ForgetsADoubtThatPassed) {
+  publish(0, 5);
+  auto consumer = consume();
+  ASSERT_OK(consumer);
+  expect_numbers(*consumer, 0, 5);
+  for (int round = 0; round < 3; ++round) {
+    server_->stop();
+    const auto store = directory_ / "nats" / "store";
+    const auto away = directory_ / "away";
+    std::filesystem::rename(store, away);
+    ASSERT_OK(server_->start_again(soon()));
+    // Long enough for a doubt, too short for the verdict.
+    EXPECT_ERROR(consumer->next(Context::background().with_timeout(2s)), ErrorCode::deadline_exceeded);
+    server_->stop();
+    std::filesystem::remove_all(store);
+    std::filesystem::rename(away, store);
+    ASSERT_OK(server_->start_again(soon()));
+    ASSERT_OK(jetstream_->connection().wait_connected(soon()));
+    publish(5 + round, 6 + round);
+    expect_numbers(*consumer, 5 + round, 6 + round);
+  }
+}
+
 TEST_F(OrderedConsumerTest, SaysThatTheStreamWasMadeAnew) {
   publish(0, 5);
   auto consumer = consume();

@@ -20,6 +20,17 @@ TEST(NatsError, TellsKindsOfJetStreamErrorsApart) {
   EXPECT_EQ(api(400, 10054).code(), ErrorCode::too_large);
 }
 
+// As nats-server 2.9.10 and 2.15.1 say it.
+TEST(NatsError, AFailedDeletionMeansThatThereIsNothingOnlyWhereTheServerSaysSo) {
+  EXPECT_EQ(api(500, 10057, "no message found").code(), ErrorCode::not_found);
+  EXPECT_EQ(api(500, 10057, "stream store EOF").code(), ErrorCode::not_found);
+  EXPECT_EQ(api(400, 10043, "sequence 2 not found").code(), ErrorCode::not_found);
+  EXPECT_EQ(api(500, 10057, "snapshot in progress").code(), ErrorCode::unavailable);
+  EXPECT_EQ(api(500, 10057, "message delete not permitted").code(), ErrorCode::failed_precondition);
+  EXPECT_EQ(api(500, 10057, "input/output error").code(), ErrorCode::internal);
+  EXPECT_EQ(api_error_code(api(500, 10057, "snapshot in progress")), 10057);
+}
+
 TEST(NatsError, FallsBackToTheStatusOfErrorsThatItDoesNotKnow) {
   EXPECT_EQ(api(404, 19999).code(), ErrorCode::not_found);
   EXPECT_EQ(api(400, 19999).code(), ErrorCode::invalid_argument);
