@@ -2,7 +2,8 @@
 //
 //   lc::App::create({.cluster = "myapp", .node = "node-1", .sqlite = lc::Sqlite{.path = "/data/app.db"}});
 //
-// Every duration has to be positive; App::create checks all of it and names the field that is wrong.
+// Every duration has to be positive, but for those at which 0 is explained; App::create checks all of it and
+// names the field that is wrong.
 #pragma once
 
 #include <chrono>
@@ -75,11 +76,11 @@ struct Backend {
   std::string systemd_unit{};
   std::filesystem::path directory{};                 ///< working directory; empty: ours
   std::map<std::string, std::string> environment{};  ///< added to ours
-  /// From TERM to KILL.
+  /// From TERM to KILL; 0: KILL at once.
   std::chrono::milliseconds stop_timeout{5000};
   /// Leadership is given up when the backend is not healthy this long after its start.
   std::chrono::milliseconds start_timeout{30000};
-  /// Restarts within start_timeout after which leadership is given up.
+  /// Restarts within start_timeout, or a minute if that is longer, after which leadership is given up.
   int restarts_max = 5;
   BackendHealth health{};
 };

@@ -13,6 +13,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
+#include "cli/standard_streams.hpp"
 #include "daemon/control_socket.hpp"
 #include "daemon/signal_context.hpp"
 #include "daemon/status_text.hpp"
@@ -28,6 +29,9 @@ namespace {
 
 using nlohmann::json;
 
+// Longer than a node takes for what it is ordered to do.
+constexpr std::chrono::seconds order_timeout{60};
+
 struct Arguments {
   ConfigFlags flags;
   std::string successor;
@@ -38,9 +42,13 @@ struct Arguments {
 // One connection, and who is there.
 class Cluster {
  public:
-  static Result<Cluster> open(const Context& context, const Arguments& arguments) {
-    const auto config = resolve_config(arguments.flags);
+  /// `answer_within`: what a node is asked to do may take as long as this.
+  static Result<Cluster> open(const Context& context, const Arguments& arguments,
+                              std::chrono::milliseconds answer_within = {}) {
+    auto config = resolve_config(arguments.flags);
     if (!config) return std::unexpected(config.error());
+    std::chrono::milliseconds& patience = config->app.nats.request_timeout;
+    patience = std::max(patience, answer_within);
     if (config->app.cluster.empty()) {
       return failure(ErrorCode::invalid_argument, "find cluster", "", "give --cluster NAME");
     }
@@ -173,7 +181,7 @@ Status local_status(const CommandLine& line, const Arguments& arguments) {
     } else {
       print_node(text_or(*answer, "node", "?"), *answer);
     }
-    std::fflush(stdout);
+    if (!flush_standard_output()) return {};  // told by main()
   } while (arguments.watch && !context.wait_for(std::chrono::seconds(1)));
   return {};
 }
@@ -204,7 +212,7 @@ Status status(CommandLine& line, const Arguments& arguments) {
       }
     }
     if (line.common.json) fmt::print("{}\n", all.dump());
-    std::fflush(stdout);
+    if (!flush_standard_output()) return {};  // told by main()
   } while (arguments.watch && !context.wait_for(std::chrono::seconds(1)));
   return {};
 }
@@ -244,9 +252,12 @@ Status tell_outcome(const CommandLine& line, const json& answer, const std::stri
                     std::uint64_t epoch) {
   if (!answer.value("ok", false)) {
     const std::string code = text_or(answer, "code", "");
-    const ErrorCode known = code == to_string(ErrorCode::not_found)     ? ErrorCode::not_found
-                            : code == to_string(ErrorCode::unavailable) ? ErrorCode::unavailable
-                                                                        : ErrorCode::not_leader;
+    // What was tried and did not come to its end is no refusal.
+    const auto said = [&](ErrorCode known) { return code == to_string(known); };
+    const ErrorCode known = said(ErrorCode::not_found)           ? ErrorCode::not_found
+                            : said(ErrorCode::unavailable)       ? ErrorCode::unavailable
+                            : said(ErrorCode::deadline_exceeded) ? ErrorCode::deadline_exceeded
+                                                                 : ErrorCode::not_leader;
     return failure(known, "step down", node, text_or(answer, "message", "refused"));
   }
   if (line.common.json) {
@@ -258,7 +269,7 @@ Status tell_outcome(const CommandLine& line, const json& answer, const std::stri
 }
 
 Status local_step_down(const CommandLine& line, const Arguments& arguments) {
-  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
+  const Context context = daemon::context_until_signal().with_timeout(order_timeout);
   const auto before = ask_socket(context, arguments.socket, {{"verb", "status"}});
   if (!before) return std::unexpected(before.error());
   const auto answer =
@@ -269,8 +280,8 @@ Status local_step_down(const CommandLine& line, const Arguments& arguments) {
 
 Status step_down(const CommandLine& line, const Arguments& arguments) {
   if (!arguments.socket.empty()) return local_step_down(line, arguments);
-  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
-  const auto cluster = Cluster::open(context, arguments);
+  const Context context = daemon::context_until_signal().with_timeout(order_timeout);
+  const auto cluster = Cluster::open(context, arguments, order_timeout);
   if (!cluster) return std::unexpected(cluster.error());
   const auto leader = cluster->leader(context, "step down");
   if (!leader) return std::unexpected(leader.error());
@@ -283,7 +294,7 @@ Status step_down(const CommandLine& line, const Arguments& arguments) {
 // What the leader answers.
 Result<json> ask_leader(const Context& context, const Arguments& arguments, const json& request) {
   if (!arguments.socket.empty()) return ask_socket(context, arguments.socket, request);
-  const auto cluster = Cluster::open(context, arguments);
+  const auto cluster = Cluster::open(context, arguments, order_timeout);
   if (!cluster) return std::unexpected(cluster.error());
   const auto leader = cluster->leader(context, "ask the leader");
   if (!leader) return std::unexpected(leader.error());
@@ -291,7 +302,7 @@ Result<json> ask_leader(const Context& context, const Arguments& arguments, cons
 }
 
 Status sync(const CommandLine& line, const Arguments& arguments) {
-  const Context context = daemon::context_until_signal().with_timeout(std::chrono::seconds(60));
+  const Context context = daemon::context_until_signal().with_timeout(order_timeout);
   const auto answer = ask_leader(context, arguments, {{"verb", "sync"}});
   if (!answer) return std::unexpected(answer.error());
   if (!answer->value("ok", false)) {

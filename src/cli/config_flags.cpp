@@ -35,19 +35,6 @@ constexpr std::array short_names{
 
 constexpr std::uint64_t config_size_max = 1U << 20U;
 
-std::vector<std::string> split_at_commas(const std::vector<std::string>& texts) {
-  std::vector<std::string> parts;
-  for (std::string_view text : texts) {
-    while (true) {
-      const std::size_t comma = std::min(text.find(','), text.size());
-      if (comma > 0) parts.emplace_back(text.substr(0, comma));
-      if (comma == text.size()) break;
-      text.remove_prefix(comma + 1);
-    }
-  }
-  return parts;
-}
-
 }  // namespace
 
 void add_config_flags(CLI::App& command, ConfigFlags& flags, const std::string& group,
@@ -60,8 +47,8 @@ void add_config_flags(CLI::App& command, ConfigFlags& flags, const std::string& 
     std::string names = key.flag();
     const auto* extra = std::ranges::find(short_names, key.name, &ShortName::key);
     if (extra != short_names.end()) names += extra->flags;
-    const auto store = [&flags, name = key.name, list = key.list](const std::vector<std::string>& values) {
-      flags.given.emplace_back(name, list ? split_at_commas(values) : values);
+    const auto store = [&flags, &key](const std::vector<std::string>& values) {
+      flags.given.emplace_back(key.name, key.values_of(values));
     };
     command.add_option_function<std::vector<std::string>>(names, store, key.help)
         ->envname(key.environment_variable())

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "app/option_check.hpp"
 #include "base/backoff.hpp"
 #include "base/file.hpp"
 #include "base/heap.hpp"
@@ -52,6 +53,7 @@ Result<daemon::Config> settings_of(const Arguments& arguments) {
     }
     sqlite.bucket = log::default_bucket(config->app.cluster);
   }
+  if (auto checked = app::check_sqlite(sqlite); !checked) return std::unexpected(checked.error());
   base::configure_logging(config->log_level, config->log_format);
   return config;
 }

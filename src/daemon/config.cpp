@@ -64,13 +64,13 @@ std::unexpected<Error> unknown_key(const std::string& name, const std::string& s
                  "unknown key '" + name + "'; did you mean '" + nearest_key(name) + "'?");
 }
 
-std::vector<std::string> split_at_commas(std::string_view text) {
+std::vector<std::string> split_at(char separator, std::string_view text) {
   std::vector<std::string> parts;
   while (true) {
-    const std::size_t comma = text.find(',');
-    parts.emplace_back(text.substr(0, comma));
-    if (comma == std::string_view::npos) return parts;
-    text.remove_prefix(comma + 1);
+    const std::size_t end = std::min(text.find(separator), text.size());
+    if (end > 0) parts.emplace_back(text.substr(0, end));
+    if (end == text.size()) return parts;
+    text.remove_prefix(end + 1);
   }
 }
 
@@ -99,7 +99,7 @@ class YamlReader {
     const ConfigKey* key = find_key(path);
     if (key != nullptr && value.IsMap()) return store_pairs(path, value, source);
     if (key != nullptr && value.IsSequence()) return store_sequence(*key, value, source);
-    if (key != nullptr) return set_config(config_, path, values_of(*key, value.as<std::string>()), source);
+    if (key != nullptr) return set_config(config_, path, key->values_of({value.as<std::string>()}), source);
     if (!is_section(path)) return unknown_key(path, source);
     if (value.IsMap()) return read_map(value, path + ".");
     if (path == "sqlite" && value.IsScalar()) {
@@ -107,22 +107,6 @@ class YamlReader {
     }
     return failure(ErrorCode::invalid_argument, "read configuration", source,
                    "'" + path + "' takes keys below it, not a value");
-  }
-
-  // A command may be written as one text; it is split at blanks, as a person would write it.
-  static std::vector<std::string> values_of(const ConfigKey& key, const std::string& text) {
-    if (!key.list) return {text};
-    if (!key.name.ends_with("command") && !key.name.starts_with("hooks.")) return split_at_commas(text);
-    std::vector<std::string> words;
-    std::string word;
-    for (const char character : text + " ") {
-      if (character != ' ') {
-        word += character;
-      } else if (!word.empty()) {
-        words.push_back(std::exchange(word, {}));
-      }
-    }
-    return words;
   }
 
   Status store_pairs(const std::string& path, const YAML::Node& map, const std::string& source) {
@@ -163,6 +147,17 @@ class YamlReader {
 
 std::string ConfigKey::environment_variable() const {
   return "LITECLUSTER_" + upper_with_underscores(name);
+}
+
+std::vector<std::string> ConfigKey::values_of(const std::vector<std::string>& texts) const {
+  const bool command = name.ends_with("command") || name.starts_with("hooks.");
+  if (!list || (command && texts.size() > 1)) return texts;
+  std::vector<std::string> values;
+  for (const std::string& text : texts) {
+    const char separator = command && text.contains(' ') ? ' ' : ',';
+    for (std::string& part : split_at(separator, text)) values.push_back(std::move(part));
+  }
+  return values;
 }
 
 std::string ConfigKey::flag() const {

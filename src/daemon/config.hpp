@@ -43,12 +43,16 @@ struct Config {
 struct ConfigKey {
   std::string name;   ///< "sqlite.path"
   std::string help;   ///< one line for --help and docs/configuration.md
-  bool list = false;  ///< takes several values: a YAML sequence, or one text split at commas
+  bool list = false;  ///< takes several values: a YAML sequence, or one text, see values_of()
   /// Stores the value(s); an Error's reason says what would be accepted.
   std::function<Status(Config&, const std::vector<std::string>&)> set;
 
   [[nodiscard]] std::string environment_variable() const;
   [[nodiscard]] std::string flag() const;
+  /// What a text stands for, in YAML, the environment or a flag alike. A list is split at its commas; a
+  /// command at its blanks, as a person writes it, and only without any at commas. A flag that is repeated
+  /// gives each word of a command as it is.
+  [[nodiscard]] std::vector<std::string> values_of(const std::vector<std::string>& texts) const;
 };
 
 /// The whole table, in the order of the documentation.

@@ -57,15 +57,20 @@ ControlHandler control_handler(App& app) {
   return [&app](const Context& context, const std::string& request) { return answer(app, context, request); };
 }
 
-RemoteControl::RemoteControl(App& app) : app_(app), thread_([this] { run(); }) {}
+RemoteControl::RemoteControl(App& app)
+    : app_(app), questions_([this] { run("status"); }), orders_([this] { run("*"); }) {}
 
 void RemoteControl::stop() {
   stop_.cancel();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread* thread : {&questions_, &orders_}) {
+    if (thread->joinable()) thread->join();
+  }
 }
 
-void RemoteControl::run() {
-  const std::string subject = app_.impl().options().cluster + ".ctl." + app_.impl().options().node + ".>";
+void RemoteControl::run(const std::string& verb) {
+  const std::string prefix = app_.impl().options().cluster + ".ctl." + app_.impl().options().node + ".";
+  const std::string subject = prefix + verb;
+  const std::string question = prefix + "status";
   // Short: a node that leads or follows is expected to answer, and may do either as soon as it is connected.
   while (!stop_.wait_for(std::chrono::milliseconds(10))) {
     const auto connection = app_.impl().connection();
@@ -78,6 +83,8 @@ void RemoteControl::run() {
       // After an interruption the subscription goes on.
       if (!message && message.error().code() != ErrorCode::gap) break;
       if (!message || message->reply().empty()) continue;
+      // The other thread answers it.
+      if (verb == "*" && message->subject() == question) continue;
       static_cast<void>(connection->publish(
           message->reply(), base::as_bytes(answer(app_, stop_, std::string(message->text())))));
     }

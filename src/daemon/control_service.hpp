@@ -16,7 +16,8 @@ namespace litecluster::daemon {
 
 [[nodiscard]] ControlHandler control_handler(App& app);
 
-/// Serves the same over NATS while the App runs.
+/// Serves the same over NATS while the App runs: questions at once, also while an order is carried out;
+/// orders one after the other.
 class RemoteControl {
  public:
   explicit RemoteControl(App& app);
@@ -26,10 +27,11 @@ class RemoteControl {
   void stop();
 
  private:
-  void run();
+  void run(const std::string& verb);
   App& app_;
   Context stop_ = Context::background();
-  std::thread thread_;
+  std::thread questions_;
+  std::thread orders_;
 };
 
 }  // namespace litecluster::daemon

@@ -55,8 +55,7 @@ Result<base::FileDescriptor> connect_to(const std::filesystem::path& path) {
     return failure(ErrorCode::unavailable, "connect to", path.string(), "no node is running behind it");
   }
   // A unix socket whose backlog is full answers EAGAIN to a non-blocking connect.
-  if (errno == EAGAIN)
-    return failure(ErrorCode::unavailable, "connect to", path.string(), "the node is too busy");
+  if (errno == EAGAIN) return failure(ErrorCode::busy, "connect to", path.string(), "the node is too busy");
   return socket_error("connect to", path);
 }
 
@@ -133,6 +132,29 @@ Result<std::string> receive_line(const Context& context, int socket, std::size_t
   }
 }
 
+// Removes the socket that a node which is gone left behind; what is no such socket stays. A connection to an
+// ordinary file is refused like one to a socket without a node.
+Status make_room(const std::filesystem::path& path) {
+  constexpr const char* operation = "open control socket";
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return {};
+    return socket_error(operation, path);
+  }
+  if (!S_ISSOCK(status.st_mode)) {
+    return failure(ErrorCode::already_exists, operation, path.string(),
+                   "a file that is no socket has this name");
+  }
+  const auto other = connect_to(path);
+  if (other || other.error().code() == ErrorCode::busy) {
+    return failure(ErrorCode::already_exists, operation, path.string(),
+                   "a node is running behind it; two nodes need different names or directories");
+  }
+  if (other.error().code() != ErrorCode::unavailable) return std::unexpected(other.error());
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return socket_error(operation, path);
+  return {};
+}
+
 class Server final : public ControlServer {
  public:
   Server(std::filesystem::path path, base::FileDescriptor listener, ControlHandler handler)
@@ -178,11 +200,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::filesyste
                                                             ControlHandler handler) {
   const auto address = address_of(path);
   if (!address) return std::unexpected(address.error());
-  if (connect_to(path)) {
-    return failure(ErrorCode::already_exists, "open control socket", path.string(),
-                   "a node is running behind it; two nodes need different names or directories");
-  }
-  ::unlink(path.c_str());
+  if (auto free = make_room(path); !free) return std::unexpected(free.error());
   base::FileDescriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener) return socket_error("create socket", path);
   // The mode is set before bind creates the name, so that nobody can connect in between.

@@ -14,12 +14,16 @@ namespace litecluster::daemon {
 
 namespace {
 
-constexpr std::size_t worker_threads = 2;
+constexpr std::size_t worker_threads = 4;
 
 class Endpoint final : public HttpEndpoint {
  public:
   explicit Endpoint(HttpSources sources) : sources_(std::move(sources)) {
     server_.new_task_queue = [] { return new httplib::ThreadPool(worker_threads); };
+    // A connection that waits for its next request has a worker for itself: one request each, so that
+    // monitors that keep theirs cannot keep a load balancer waiting.
+    server_.set_keep_alive_max_count(1);
+    server_.set_keep_alive_timeout(1);
     server_.set_read_timeout(5);
     server_.set_write_timeout(5);
     server_.set_payload_max_length(4096);

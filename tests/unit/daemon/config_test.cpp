@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/file.hpp"
@@ -89,6 +90,53 @@ TEST(Config, AWrongValueIsRefusedWithWhatWouldBeAccepted) {
   EXPECT_THAT(error_of("sqlite: {compaction_levels: [{level: 9, interval: 1s}]}").message(),
               HasSubstr("1 to 8"));
   EXPECT_THAT(error_of("cluster: a\ncluster: b").message(), HasSubstr("given twice"));
+}
+
+TEST(Config, ACommandIsSplitTheSameWayInAllPlaces) {
+  const auto key = std::ranges::find(config_keys(), "backend.command", &ConfigKey::name);
+  ASSERT_NE(key, config_keys().end());
+  EXPECT_THAT(key->values_of({"/usr/bin/app --db /data/app.db"}),
+              ElementsAre("/usr/bin/app", "--db", "/data/app.db"));
+  EXPECT_THAT(key->values_of({"/usr/bin/app,--db,/data/app.db"}),
+              ElementsAre("/usr/bin/app", "--db", "/data/app.db"));
+  EXPECT_THAT(key->values_of({"/usr/bin/app  --tags a,b"}), ElementsAre("/usr/bin/app", "--tags", "a,b"));
+  EXPECT_THAT(key->values_of({"/bin/sh", "-c", "sleep 1, maybe"}),
+              ElementsAre("/bin/sh", "-c", "sleep 1, maybe"));
+  for (const char* yaml :
+       {"backend: {command: /usr/bin/app --db x}", "backend: {command: '/usr/bin/app,--db,x'}",
+        "backend: {command: [/usr/bin/app, --db, x]}"}) {
+    Config config;
+    ASSERT_TRUE(read_yaml(config, yaml, "test.yaml"));
+    EXPECT_THAT(config.app.backend->command, ElementsAre("/usr/bin/app", "--db", "x")) << yaml;
+  }
+}
+
+TEST(Config, AValueThatWouldStopEveryLeaderIsRefusedByName) {
+  const auto refusal = [](const std::string& more) {
+    Config config;
+    const std::string yaml = "cluster: a\nnode: n\n" + more;
+    const auto read = read_yaml(config, yaml, "test.yaml");
+    if (!read) return read.error().message();
+    const auto checked = validate(config);
+    return checked ? std::string("accepted") : checked.error().message();
+  };
+  const std::string sqlite = "sqlite: {path: /data/app.db";
+  EXPECT_EQ(refusal(sqlite + "}"), "accepted");
+  EXPECT_THAT(refusal(sqlite + ", snapshot_interval: 0s}"), HasSubstr("sqlite.snapshot_interval"));
+  EXPECT_THAT(refusal(sqlite + ", retention: 0s}"), HasSubstr("sqlite.retention"));
+  EXPECT_THAT(refusal(sqlite + ", min_sync_interval: 0s}"), HasSubstr("sqlite.min_sync_interval"));
+  EXPECT_THAT(refusal(sqlite + ", checkpoint_pages: 0}"), HasSubstr("sqlite.checkpoint_pages"));
+  EXPECT_EQ(refusal(sqlite + ", scrub_interval: 0s}"), "accepted");
+  EXPECT_THAT(refusal(sqlite + ", compaction_levels: '1=1s,2=500ms'}"),
+              HasSubstr("sqlite.compaction_levels"));
+  EXPECT_THAT(refusal(sqlite + ", compaction_levels: '2=1m,1=1s'}"), HasSubstr("sqlite.compaction_levels"));
+  const std::string backend = "backend: {command: [/bin/app]";
+  EXPECT_EQ(refusal(backend + "}"), "accepted");
+  EXPECT_THAT(refusal(backend + ", start_timeout: 0s}"), HasSubstr("backend.start_timeout"));
+  EXPECT_THAT(refusal(backend + ", health: {interval: 0s}}"), HasSubstr("backend.health.interval"));
+  EXPECT_THAT(refusal(backend + ", health: {timeout: 0s}}"), HasSubstr("backend.health.timeout"));
+  EXPECT_THAT(refusal(backend + ", health: {failures_max: 0}}"), HasSubstr("backend.health.failures_max"));
+  EXPECT_EQ(refusal(backend + ", stop_timeout: 0s, restarts_max: 0}"), "accepted");
 }
 
 TEST(Config, BrokenYamlIsAnErrorWithItsLine) {

@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -50,6 +52,36 @@ TEST_F(ControlSocket, AnswersManyClientsAtOnce) {
   }
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(right, 40);
+}
+
+TEST_F(ControlSocket, AFileOfThatNameStays) {
+  std::ofstream(path) << "somebody's database";
+  const auto server = ControlServer::start(path, echo);
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().code(), ErrorCode::already_exists);
+  EXPECT_TRUE(std::filesystem::is_regular_file(path));
+  EXPECT_EQ(std::filesystem::file_size(path), 19U);
+}
+
+TEST_F(ControlSocket, ABusyNodeKeepsItsSocket) {
+  // Listens, and its backlog is full.
+  const base::FileDescriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  std::vector<base::FileDescriptor> clients;
+  while (true) {
+    base::FileDescriptor client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) break;
+    clients.push_back(std::move(client));
+    ASSERT_LT(clients.size(), 1000U);
+  }
+  const auto server = ControlServer::start(path, echo);
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().code(), ErrorCode::already_exists);
+  EXPECT_TRUE(std::filesystem::exists(path));
 }
 
 TEST_F(ControlSocket, IsForItsOwnerAlone) {

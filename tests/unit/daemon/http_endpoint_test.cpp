@@ -122,6 +122,14 @@ TEST_F(HttpEndpointTest, TellsStatusAndMetricsAndNothingElse) {
   EXPECT_EQ(nothing->status, 404);
 }
 
+TEST_F(HttpEndpointTest, AMonitorThatKeepsItsConnectionKeepsNobodyWaiting) {
+  httplib::Client monitor("127.0.0.1", port_);
+  monitor.set_keep_alive(true);
+  const auto answer = monitor.Get("/metrics");
+  ASSERT_TRUE(answer) << httplib::to_string(answer.error());
+  EXPECT_EQ(answer->get_header_value("Connection"), "close");
+}
+
 TEST_F(HttpEndpointTest, DoesNotShareItsPortWithAnotherNode) {
   const auto second = HttpEndpoint::start("127.0.0.1:" + std::to_string(port_), {});
   ASSERT_FALSE(second);
