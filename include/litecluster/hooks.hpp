@@ -1,9 +1,10 @@
 // What an application wants to be told.
 //
-// Hooks run one at a time, in the order of the events, on a thread of their own. Each gets a Context that is
-// cancelled when what it was called for no longer holds (leadership or partition lost, shutdown) or when
-// AppOptions::hook_timeout has passed. A hook returns an Error to say that it failed; what it throws counts
-// as an Error of code internal.
+// Hooks run one at a time, in the order of the events, on a thread of their own; those that only bring news
+// (of members, the leader, health) come after the others. Each gets a Context that is cancelled when what it
+// was called for no longer holds (leadership or partition lost, shutdown), when AppOptions::hook_timeout has
+// passed or, if it only brings news, when on_passive, or after a lost lease on_release, waits for it. A hook
+// returns an Error to say that it failed; what it throws counts as an Error of code internal.
 //
 // A hook that does not return soon after its Context was cancelled is given up: it counts as failed, the
 // check `hooks` becomes critical, and the following ones run on another thread. Its thread cannot be killed;

@@ -7,7 +7,6 @@
 #include <thread>
 #include <utility>
 
-#include "app/hook_queue.hpp"
 #include "base/logging.hpp"
 #include "base/mutex.hpp"
 #include "membership/loop.hpp"
@@ -40,14 +39,17 @@ Error failed(HookFailure why, const std::string& name) {
       return {ErrorCode::deadline_exceeded, "run hook", name, "it did not return after it was cancelled"};
     case HookFailure::all_stuck:
       return {ErrorCode::resource_exhausted, "run hook", name, "earlier hooks hang"};
+    case HookFailure::cancelled:
+      return {ErrorCode::cancelled, "run hook", name, "not called: it was cancelled while it waited"};
   }
   return {ErrorCode::internal, "run hook", name, "unknown"};
 }
 
 /// One call under way; shared with the worker, which may hang in it for ever.
 struct Call {
-  explicit Call(HookCall what) : call(std::move(what)), context(call.parent.with_cancel()) {}
+  Call(HookCall what, HookRank its) : call(std::move(what)), rank(its), context(call.parent.with_cancel()) {}
   HookCall call;
+  HookRank rank;
   Context context;
   Context::Registration on_cancel;
 };
@@ -72,14 +74,32 @@ class HookRunner::Impl : public std::enable_shared_from_this<Impl> {
     });
   }
 
-  void submit(HookCall call) {
+  void submit(HookCall call, HookRank rank) {
     {
       const MutexLock lock(mutex_);
       ++outstanding_;
-      incoming_.push_back(std::make_shared<Call>(std::move(call)));
+      incoming_.push_back(std::make_shared<Call>(std::move(call), rank));
       if (!stopped_) return loop_.post([this] { accept(); }, membership::Loop::Room::not_needed);
     }
     fail_incoming();
+  }
+
+  void allow(HookRank last) {
+    loop_.post(
+        [this, last] {
+          queue_.allow(BootClock::now(), last);
+          act();
+        },
+        membership::Loop::Room::not_needed);
+  }
+
+  void drop_waiting() {
+    loop_.post(
+        [this] {
+          queue_.drop_waiting();
+          act();
+        },
+        membership::Loop::Room::not_needed);
   }
 
   Status drain(const Context& context) {
@@ -144,7 +164,7 @@ class HookRunner::Impl : public std::enable_shared_from_this<Impl> {
           },
           membership::Loop::Room::not_needed);
     });
-    queue_.submit(BootClock::now(), id);
+    queue_.submit(BootClock::now(), id, call->rank);
     act();
   }
 
@@ -153,12 +173,15 @@ class HookRunner::Impl : public std::enable_shared_from_this<Impl> {
       if (const auto* start = std::get_if<StartHook>(&action)) {
         run(start->hook, start->worker);
       } else if (const auto* cancel = std::get_if<CancelHookContext>(&action)) {
-        base::log_warning("a hook takes too long", {{"hook", calls_.at(cancel->hook)->call.name}});
+        base::log_warning(cancel->in_the_way ? "a hook has to make way" : "a hook takes too long",
+                          {{"hook", calls_.at(cancel->hook)->call.name}});
         calls_.at(cancel->hook)->context.cancel();
       } else if (const auto* fail = std::get_if<FailHook>(&action)) {
         auto call = calls_.extract(fail->hook).mapped();
         if (fail->failure == HookFailure::gave_up && mailbox_) close(*std::exchange(mailbox_, nullptr));
-        finish(*call, std::unexpected(failed(fail->failure, call->call.name)));
+        const Status status = std::unexpected(failed(fail->failure, call->call.name));
+        // What is not needed any more and was not called is nothing to warn of.
+        fail->failure == HookFailure::cancelled ? answer(*call, status) : finish(*call, status);
       } else if (const auto* stuck = std::get_if<StuckChanged>(&action)) {
         report(stuck->stuck);
       }
@@ -210,9 +233,13 @@ class HookRunner::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void finish(Call& call, const Status& status) {
-    call.on_cancel = {};
     if (!status)
       base::log_warning("hook failed", {{"hook", call.call.name}, {"reason", status.error().message()}});
+    answer(call, status);
+  }
+
+  void answer(Call& call, const Status& status) {
+    call.on_cancel = {};
     if (call.call.done) call.call.done(status);
     const MutexLock lock(mutex_);
     --outstanding_;
@@ -259,13 +286,21 @@ HookRunner::~HookRunner() {
   impl_->stop();
 }
 
-void HookRunner::submit(HookCall call) {
-  impl_->submit(std::move(call));
+void HookRunner::submit(HookCall call, HookRank rank) {
+  impl_->submit(std::move(call), rank);
+}
+
+void HookRunner::allow(HookRank last) {
+  impl_->allow(last);
+}
+
+void HookRunner::drop_waiting() {
+  impl_->drop_waiting();
 }
 
 membership::HookExecutor HookRunner::executor() {
   return [weak = std::weak_ptr(impl_)](HookCall call) {
-    if (const auto impl = weak.lock()) return impl->submit(std::move(call));
+    if (const auto impl = weak.lock()) return impl->submit(std::move(call), HookRank::duty);
     if (call.done) call.done(failure(ErrorCode::cancelled, "run hook", call.name, "shutting down"));
   };
 }

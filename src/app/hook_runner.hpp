@@ -6,6 +6,7 @@
 
 #include <litecluster/health.hpp>
 
+#include "app/hook_queue.hpp"
 #include "base/clock.hpp"
 #include "membership/hook_call.hpp"
 
@@ -30,9 +31,14 @@ class HookRunner {
   ~HookRunner();
 
   /// Returns at once. What the body throws becomes an Error of code internal. With HookQueue::waiting_max
-  /// calls waiting, the call fails with resource_exhausted.
-  void submit(membership::HookCall call);
-  /// submit(), for layers that know no HookRunner. Does nothing but fail once the runner is gone.
+  /// calls of its rank waiting, the call fails with resource_exhausted. One whose Context is cancelled before
+  /// its turn has come fails with cancelled.
+  void submit(membership::HookCall call, HookRank rank = HookRank::duty);
+  /// As HookQueue::allow(). Returns at once.
+  void allow(HookRank last);
+  /// Whatever waits fails with cancelled. Returns at once.
+  void drop_waiting();
+  /// submit() of duties, for layers that know no HookRunner. Does nothing but fail once the runner is gone.
   [[nodiscard]] membership::HookExecutor executor();
   /// Waits until nothing runs or waits. Errors: cancelled, deadline_exceeded.
   [[nodiscard]] Status drain(const Context& context);

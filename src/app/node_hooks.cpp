@@ -3,110 +3,127 @@
 #include <future>
 #include <utility>
 
-#include "app/hook_queue.hpp"
-
 namespace litecluster::app {
 
 using base::MutexLock;
 using membership::HookCall;
 
-// Holds calls back until on_start is through, and refuses them after on_stop.
+// Refuses calls once on_stop is due, or can never become due.
 class NodeHooks::Gate {
  public:
   explicit Gate(membership::HookExecutor next) : next_(std::move(next)) {}
 
   void submit(HookCall call) {
-    const char* refused = "the node has stopped";
+    call.body = [body = std::move(call.body)](Context& context) mutable -> Status {
+      if (Status status = context.status("run hook"); !status) return status;
+      return body ? body(context) : Status();
+    };
     {
       const MutexLock lock(mutex_);
-      if (state_ == State::open) return next_(std::move(call));
-      if (state_ == State::holding && held_.size() < HookQueue::waiting_max) {
-        return held_.push_back(std::move(call));
-      }
-      if (state_ == State::holding) refused = "too many hooks wait for on_start";
+      if (!closed_) return next_(std::move(call));
     }
-    fail(call, refused);
+    if (call.done) call.done(failure(ErrorCode::cancelled, "run hook", call.name, "the node has stopped"));
   }
 
-  void open() {
+  void close() {
     const MutexLock lock(mutex_);
-    if (state_ != State::holding) return;
-    state_ = State::open;
-    for (HookCall& call : std::exchange(held_, {})) next_(std::move(call));
-  }
-
-  /// Whether it was open.
-  bool close() {
-    std::vector<HookCall> held;
-    bool was_open = false;
-    {
-      const MutexLock lock(mutex_);
-      was_open = std::exchange(state_, State::closed) == State::open;
-      held = std::exchange(held_, {});
-    }
-    for (HookCall& call : held) fail(call, "the node has stopped");
-    return was_open;
+    closed_ = true;
   }
 
  private:
-  enum class State { holding, open, closed };
-
-  static void fail(HookCall& call, const char* reason) {
-    if (call.done) call.done(failure(ErrorCode::cancelled, "run hook", call.name, reason));
-  }
-
   const membership::HookExecutor next_;
   base::Mutex mutex_;
-  State state_ LITECLUSTER_GUARDED_BY(mutex_) = State::holding;
-  std::vector<HookCall> held_ LITECLUSTER_GUARDED_BY(mutex_);
+  bool closed_ LITECLUSTER_GUARDED_BY(mutex_) = false;
 };
 
 NodeHooks::NodeHooks(Hooks hooks, HookRunnerOptions options)
     : hooks_(std::move(hooks)),
       runner_(std::move(options)),
-      gate_(std::make_shared<Gate>(runner_.executor())) {}
+      gate_(std::make_shared<Gate>(runner_.executor())) {
+  const MutexLock lock(mutex_);
+  allow();
+}
 
 NodeHooks::~NodeHooks() {
   shut_down();
   gate_->close();
 }
 
+void NodeHooks::allow() {
+  const HookRank most = hurrying_ ? HookRank::duty : HookRank::news;
+  runner_.allow(state_ == State::starting ? HookRank::start : most);
+}
+
 Status NodeHooks::start(const Context& context) {
-  if (auto started = call("on_start", context, hooks_.on_start); !started) return started;
-  gate_->open();
+  if (auto started = run("on_start", context, hooks_.on_start, HookRank::start); !started) return started;
+  const MutexLock lock(mutex_);
+  if (state_ == State::starting) state_ = State::started;
+  allow();
   return {};
 }
 
 void NodeHooks::shut_down() {
   news_.cancel();
+  const MutexLock lock(mutex_);
+  if (state_ != State::starting) return;
+  // Nothing will let go ahead what waits for on_start, and somebody may wait for its end.
+  state_ = State::stopped;
+  gate_->close();
+  runner_.drop_waiting();
 }
 
 void NodeHooks::stop() {
   shut_down();
-  if (!gate_->close()) return;
-  static_cast<void>(call("on_stop", Context::background(), hooks_.on_stop));
+  gate_->close();
+  {
+    const MutexLock lock(mutex_);
+    if (std::exchange(state_, State::stopped) != State::started) return;
+  }
+  static_cast<void>(run("on_stop", Context::background(), hooks_.on_stop, HookRank::duty));
+}
+
+void NodeHooks::hurry(bool wanted) {
+  const MutexLock lock(mutex_);
+  hurrying_ = wanted;
+  allow();
 }
 
 Status NodeHooks::call(const std::string& name, const Context& context,
                        const std::function<Status(Context&)>& hook) {
+  return run(name, context, hook, HookRank::duty);
+}
+
+Status NodeHooks::call_in_hurry(const std::string& name, const Context& context,
+                                const std::function<Status(Context&)>& hook) {
+  if (!hook) return {};
+  hurry(true);
+  Status status = call(name, context, hook);
+  hurry(false);
+  return status;
+}
+
+Status NodeHooks::run(const std::string& name, const Context& context,
+                      const std::function<Status(Context&)>& hook, HookRank rank) {
   if (!hook) return {};
   const auto answer = std::make_shared<std::promise<Status>>();
   auto future = answer->get_future();
   runner_.submit({.name = name,
                   .parent = context,
                   .body = [hook](Context& inner) { return hook(inner); },
-                  .done = [answer](const Status& result) { answer->set_value(result); }});
+                  .done = [answer](const Status& result) { answer->set_value(result); }},
+                 rank);
   return future.get();
 }
 
 void NodeHooks::tell(std::string name, std::function<Status(Context&)> body) {
-  gate_->submit({.name = std::move(name),
-                 .parent = news_,
-                 .body = [body = std::move(body), news = news_](Context& context) -> Status {
-                   if (news.done()) return {};
-                   return body(context);
-                 },
-                 .done = {}});
+  runner_.submit({.name = std::move(name),
+                  .parent = news_,
+                  .body = [body = std::move(body), news = news_](Context& context) -> Status {
+                    if (news.done()) return {};
+                    return body(context);
+                  },
+                  .done = {}},
+                 HookRank::news);
 }
 
 void NodeHooks::leader_changed(const std::string& leader) {

@@ -18,10 +18,15 @@ constexpr std::chrono::seconds goodbye_timeout{2};
 /// Beyond the hook's own timeout, for those that run before it and for requests that come to their end.
 constexpr std::chrono::seconds release_margin{15};
 
+/// A tenth of the lease (three heartbeats) is left to on_release before the guard steps in.
+GuardDeadline deadline_for(const AppOptions& options) {
+  return GuardDeadline(options.heartbeat * 3 / 10);
+}
+
 }  // namespace
 
 WorkerNode::WorkerNode(const AppOptions& options, std::shared_ptr<Ring::Impl> ring)
-    : options_(options), ring_(std::move(ring)) {}
+    : options_(options), ring_(std::move(ring)), guard_deadline_(deadline_for(options)) {}
 
 WorkerNode::~WorkerNode() = default;
 
@@ -34,6 +39,7 @@ Status WorkerNode::run(const Context& context, WorkerEquipment equipment) {
     ended_.reset();
     running_ = running;
   }
+  guard_deadline_ = deadline_for(options_);
   enter("starting");
   hooks_ = std::make_unique<NodeHooks>(
       equipment_.hooks,
@@ -117,11 +123,7 @@ Status WorkerNode::start_ring(const nats::KeyValue& bucket) {
                                         .on_own = equipment_.hooks.on_own,
                                         .on_release = equipment_.hooks.on_release,
                                         .executor = hooks_->executor(),
-                                        .on_settled =
-                                            [guard = equipment_.guard] {
-                                              // Nothing is owned: nothing is to be killed for it.
-                                              if (guard) guard->lease_deadline() = backend::no_deadline;
-                                            },
+                                        .on_settled = [this] { settled(); },
                                         .ring = ring_});
   if (!created) return std::unexpected(created.error());
   ring_service_ = std::move(*created);
@@ -149,14 +151,22 @@ Status WorkerNode::start_backend(const Context& context) {
 void WorkerNode::observe(const membership::ServiceEvent& event) {
   hooks_->observe(event);
   if (const auto* refused = std::get_if<membership::Refused>(&event)) return end(refused->error);
-  if (!ring_ || equipment_.guard == nullptr) return;
-  // A tenth of the lease (three heartbeats) is left to on_release before the guard steps in.
-  const base::Duration extra = options_.heartbeat * 3 / 10;
-  const auto set = [&](base::BootTime deadline) {
-    equipment_.guard->lease_deadline() = (deadline + extra).time_since_epoch().count();
-  };
-  if (const auto* begun = std::get_if<membership::LifeBegun>(&event)) set(begun->deadline);
-  if (const auto* renewed = std::get_if<membership::LifeRenewed>(&event)) set(renewed->deadline);
+  if (!ring_) return;
+  // Others own as soon as the lease has run out by their clocks, whatever a hook that brings news is doing.
+  if (std::holds_alternative<membership::LifeOver>(event)) hooks_->hurry(true);
+  if (const auto deadline = guard_deadline_.observe(event)) set_guard_deadline(*deadline);
+}
+
+// On the loop of the membership service. Nothing is owned: nothing is to be killed for it.
+void WorkerNode::settled() {
+  hooks_->hurry(false);
+  set_guard_deadline(guard_deadline_.settled());
+}
+
+void WorkerNode::set_guard_deadline(base::BootTime deadline) {
+  if (equipment_.guard == nullptr) return;
+  static_assert(backend::no_deadline == base::BootTime::max().time_since_epoch().count());
+  equipment_.guard->lease_deadline() = deadline.time_since_epoch().count();
 }
 
 void WorkerNode::end(Error error) {

@@ -24,6 +24,7 @@
 #include <litecluster/hooks.hpp>
 
 #include "app/backend_setup.hpp"
+#include "app/guard_deadline.hpp"
 #include "app/health_prober.hpp"
 #include "app/node_hooks.hpp"
 #include "backend/guard.hpp"
@@ -65,6 +66,8 @@ class WorkerNode {
   [[nodiscard]] Status start_ring(const nats::KeyValue& bucket);
   [[nodiscard]] Status start_backend(const Context& context);
   void observe(const membership::ServiceEvent& event);
+  void settled();
+  void set_guard_deadline(base::BootTime deadline);
   void end(Error error);
   void work(const Context& context);
   void report_health();
@@ -84,6 +87,7 @@ class WorkerNode {
   std::unique_ptr<NodeHooks> hooks_;
   std::unique_ptr<HealthProber> prober_;
   std::unique_ptr<ring::Service> ring_service_;
+  GuardDeadline guard_deadline_;  ///< on the loop of the membership service
 
   mutable base::Mutex mutex_;
   std::shared_ptr<nats::Connection> connection_ LITECLUSTER_GUARDED_BY(mutex_);

@@ -8,6 +8,10 @@
 #include <litecluster/ring_client.hpp>
 
 #include "integration/app/running_app.hpp"
+#include "membership/record.hpp"
+#include "membership/service.hpp"
+#include "nats/jetstream.hpp"
+#include "nats/kv_bucket.hpp"
 #include "support/eventually.hpp"
 
 namespace litecluster {
@@ -28,6 +32,27 @@ class RingApp : public test::NatsTest {
   static std::uint32_t owned(RunningApp& node) {
     const auto status = node.app().status();
     return status.ring ? status.ring->owned : 0;
+  }
+  /// Whether `node` is to own all that it is meant to have, as far as `seen_by` knows.
+  static bool holds(RunningApp& seen_by, const std::string& node, std::size_t partitions) {
+    return std::ranges::count_if(seen_by.app().ring().assignments(), [&](const RingAssignment& one) {
+             return one.owner == node && one.releasing.empty();
+           }) == static_cast<std::ptrdiff_t>(partitions);
+  }
+  [[nodiscard]] membership::RecordState record_of(const std::string& node) const {
+    const auto bucket = nats::KeyValue::open_or_create(soon(), nats::JetStream(connect()),
+                                                       membership::coordination_bucket("c"));
+    if (!bucket) return membership::RecordState::alive;
+    const auto entry = bucket->last(soon(), "members." + node, nats::KvRead::leader);
+    if (!entry || !*entry) return membership::RecordState::alive;
+    const auto record = membership::decode((*entry)->value);
+    return record ? record->state : membership::RecordState::alive;
+  }
+  /// Nothing may wait for a hook's time-out.
+  [[nodiscard]] AppOptions patient(const std::string& node) const {
+    AppOptions options = ring(node);
+    options.hook_timeout = std::chrono::hours(1);
+    return options;
   }
 };
 
@@ -144,6 +169,85 @@ TEST_F(RingApp, LetsGoWhenTheServerIsAwayAndOwnsAgainWhenItIsBack) {
   EXPECT_FALSE(node.app().ring().owns("key"));
   ASSERT_OK(server_->start_again(soon()));
   EXPECT_TRUE(eventually([&] { return owned(node) == 16; }));
+  EXPECT_OK(node.stop());
+}
+
+TEST_F(RingApp, ANodeThatDoesNotGetThroughItsStartSaysGoodbyeThoughItWasToOwn) {
+  RunningApp first(patient("a"));
+  first.start();
+  ASSERT_TRUE(eventually([&] { return owned(first) == 16; }));
+  for (const bool stopped : {false, true}) {
+    std::atomic<bool> given = false;
+    RunningApp second(patient("b"));
+    second.app().on_start([&](Context& context) -> Status {
+      given = eventually([&] { return holds(first, "b", 8); });
+      if (stopped) context.wait_for(1h);
+      return failure(ErrorCode::io, "open", "spool", "disk on fire");
+    });
+    second.start();
+    ASSERT_TRUE(eventually([&] { return given.load(); }));
+    if (stopped) {
+      EXPECT_OK(second.stop());
+    } else {
+      EXPECT_ERROR(second.wait(), ErrorCode::io);
+    }
+    EXPECT_EQ(record_of("b"), membership::RecordState::left);
+    EXPECT_THAT(second.journal().lines(), testing::ElementsAre()) << "neither on_own nor on_stop";
+    ASSERT_TRUE(eventually([&] { return owned(first) == 16; }));
+  }
+}
+
+TEST_F(RingApp, BecomesAMemberAgainWhileOnStartIsRunning) {
+  std::atomic<bool> go_on = false;
+  RunningApp node(patient("a"));
+  node.app().on_start([&](Context&) -> Status {
+    return eventually([&] { return go_on.load(); })
+               ? Status()
+               : failure(ErrorCode::internal, "wait", "test", "too long");
+  });
+  node.start();
+  ASSERT_TRUE(eventually([&] { return holds(node, "a", 16); }));
+  const Revision joined = node.app().members().front().id.joined;
+  server_->stop();
+  // Longer than the lease, which is then lost whatever comes first.
+  std::this_thread::sleep_for(2s);
+  ASSERT_OK(server_->start_again(soon()));
+  EXPECT_TRUE(eventually([&] {
+    const auto members = node.app().members();
+    return !members.empty() && members.front().id.joined > joined;
+  })) << "what waits for on_start holds nothing up";
+  go_on = true;
+  EXPECT_TRUE(eventually([&] { return owned(node) == 16; }));
+  EXPECT_OK(node.stop());
+}
+
+TEST_F(RingApp, AHookThatBringsNewsDoesNotHoldUpOnReleaseWhenTheLeaseIsLost) {
+  std::atomic<bool> bad = false;
+  std::atomic<bool> inside = false;
+  std::atomic<bool> cancelled = false;
+  std::atomic<int> told = 0;
+  RunningApp node(patient("a"));
+  node.app().add_health_check("queue", [&](const Context&) {
+    return HealthResult{.level = bad ? HealthLevel::warning : HealthLevel::passing, .reason = "too long"};
+  });
+  node.app().on_health_change([&](Context& context, const Health&) -> Status {
+    ++told;
+    if (!bad || inside.exchange(true)) return {};
+    cancelled = context.wait_for(24h);
+    return context.status();
+  });
+  node.start();
+  ASSERT_TRUE(eventually([&] { return owned(node) == 16; }));
+  bad = true;
+  ASSERT_TRUE(eventually([&] { return inside.load(); }));
+  server_->stop();
+  EXPECT_TRUE(eventually([&] { return node.journal().has("release 16"); }));
+  EXPECT_TRUE(cancelled);
+  const int before = told;
+  ASSERT_OK(server_->start_again(soon()));
+  EXPECT_TRUE(eventually([&] { return owned(node) == 16; }));
+  bad = false;
+  EXPECT_TRUE(eventually([&] { return told > before; })) << "news are told again";
   EXPECT_OK(node.stop());
 }
 

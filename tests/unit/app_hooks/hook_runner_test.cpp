@@ -107,6 +107,35 @@ TEST(HookRunner, TheContextOfAHookEndsWithItsOwners) {
   EXPECT_TRUE(cancelled);
 }
 
+TEST(HookRunner, ACallThatIsCancelledWhileItWaitsIsAnsweredAtOnceAndNotCalled) {
+  HookRunner runner({.timeout = 1h, .grace = 1h});
+  std::promise<void> let_go;
+  auto may_end = let_go.get_future().share();
+  HookCall runs{.name = "runs"};
+  runs.body = [may_end](Context&) -> Status {
+    may_end.wait();
+    return {};
+  };
+  runner.submit(std::move(runs));
+  const Context owner = Context::background().with_cancel();
+  std::atomic<bool> called = false;
+  std::promise<Status> answer;
+  HookCall waits{.name = "waits", .parent = owner};
+  waits.body = [&](Context&) -> Status {
+    called = true;
+    return {};
+  };
+  waits.done = [&](const Status& status) { answer.set_value(status); };
+  runner.submit(std::move(waits));
+  owner.cancel();
+  const Status status = answer.get_future().get();
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().code(), ErrorCode::cancelled);
+  let_go.set_value();
+  ASSERT_TRUE(runner.drain(soon()).has_value());
+  EXPECT_FALSE(called);
+}
+
 TEST(HookRunner, ShuttingDownCancelsWhatRunsAndEveryCallIsAnswered) {
   std::atomic<int> answered = 0;
   membership::HookExecutor executor;
