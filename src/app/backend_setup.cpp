@@ -1,5 +1,6 @@
 #include "app/backend_setup.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace litecluster::app {
@@ -13,6 +14,18 @@ Result<backend::HealthProbe> probe_of(const BackendHealth& health) {
 }
 
 }  // namespace
+
+backend::SupervisorConfig supervisor_config(const Backend& wanted) {
+  backend::SupervisorConfig config;
+  config.start_timeout = wanted.start_timeout;
+  config.grace = wanted.stop_timeout;
+  config.probe_interval = wanted.health.interval;
+  config.probe_failures_max = wanted.health.failures_max;
+  config.restarts_max = wanted.restarts_max;
+  // One that may take long to start also fails more slowly, and shall not do so for ever.
+  config.restart_window = std::max<base::Duration>(config.restart_window, wanted.start_timeout);
+  return config;
+}
 
 Result<BackendSetup> set_up_backend(const Backend& wanted, backend::GuardLink* guard) {
   auto probe = probe_of(wanted.health);
@@ -35,11 +48,7 @@ Result<BackendSetup> set_up_backend(const Backend& wanted, backend::GuardLink* g
       process.process.environment.push_back(name + "=" + value);
     process.probe = *probe;
     process.probe_timeout = wanted.health.timeout;
-    process.supervisor.start_timeout = wanted.start_timeout;
-    process.supervisor.grace = wanted.stop_timeout;
-    process.supervisor.probe_interval = wanted.health.interval;
-    process.supervisor.probe_failures_max = wanted.health.failures_max;
-    process.supervisor.restarts_max = wanted.restarts_max;
+    process.supervisor = supervisor_config(wanted);
     if (guard == nullptr) setup.host = backend::make_local_process_host();
     backend::ProcessHost& host = guard != nullptr ? guard->process_host() : *setup.host;
     made = backend::make_process_backend(host, std::move(process));

@@ -9,6 +9,7 @@
 #include "backend/backend.hpp"
 #include "backend/guard.hpp"
 #include "backend/process.hpp"
+#include "backend/supervisor.hpp"
 
 namespace litecluster::app {
 
@@ -23,6 +24,8 @@ struct BackendSetup {
   }
 };
 
+/// When a process is started again, and when given up.
+[[nodiscard]] backend::SupervisorConfig supervisor_config(const Backend& wanted);
 /// Starts nothing. `guard` may be nullptr: processes are then our own children. Errors: invalid_argument.
 [[nodiscard]] Result<BackendSetup> set_up_backend(const Backend& wanted, backend::GuardLink* guard);
 

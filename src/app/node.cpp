@@ -219,25 +219,39 @@ Status App::Impl::carry_out(app::Step step, const Context& context) {
     case app::Step::install_primary: return database_->install_primary(context);
     case app::Step::attach_capture: return database_->attach_capture(context);
     case app::Step::start_backend: {
-      if (guard != nullptr) {
-        if (auto armed = guard->arm(); !armed) return armed;
-        armed_ = true;
-      }
+      if (auto armed = arm(); !armed) return armed;
       return backend_.backend->start(context);
     }
     case app::Step::run_on_active: {
       members_->set_role(Role::active, epoch);
       return hooks_->call("on_active", context, hooks.on_active);
     }
-    case app::Step::raise_vip: return vip_->acquire();
+    case app::Step::raise_vip: {
+      if (auto armed = arm(); !armed) return armed;
+      return vip_->acquire();
+    }
     case app::Step::lower_vip: return vip_->release();
     case app::Step::stop_backend: return backend_.backend->stop(context);
-    case app::Step::run_on_passive: return hooks_->call("on_passive", context, hooks.on_passive);
+    case app::Step::run_on_passive: return hooks_->call_in_hurry("on_passive", context, hooks.on_passive);
     case app::Step::final_sync: return final_sync(context);
     case app::Step::detach_capture: return database_->detach_capture();
     case app::Step::release_lease: return release_lease(context);
     case app::Step::follow: return become_standby(context);
   }
+  return {};
+}
+
+Status App::Impl::arm() {
+  if (guard == nullptr || armed_) return {};
+  if (auto armed = guard->arm(); !armed) return armed;
+  armed_ = true;
+  return {};
+}
+
+Status App::Impl::disarm() {
+  if (!armed_) return {};
+  if (auto disarmed = guard->disarm(); !disarmed) return disarmed;
+  armed_ = false;
   return {};
 }
 
@@ -264,10 +278,7 @@ Status App::Impl::final_sync(const Context& context) {
 }
 
 Status App::Impl::release_lease(const Context& context) {
-  if (armed_) {
-    if (auto disarmed = guard->disarm(); !disarmed) return disarmed;
-    armed_ = false;
-  }
+  if (auto disarmed = disarm(); !disarmed) return disarmed;
   election::ReleaseOrder order;
   {
     const base::MutexLock lock(mutex_);
@@ -282,10 +293,7 @@ Status App::Impl::release_lease(const Context& context) {
 }
 
 Status App::Impl::become_standby(const Context& context) {
-  if (armed_) {
-    if (auto disarmed = guard->disarm(); !disarmed) return disarmed;
-    armed_ = false;
-  }
+  if (auto disarmed = disarm(); !disarmed) return disarmed;
   bool owes = false;
   {
     const base::MutexLock lock(mutex_);

@@ -90,6 +90,9 @@ class App::Impl {
 
   void work();
   [[nodiscard]] Status carry_out(app::Step step, const Context& context);
+  /// Before the first thing of a term that the guard has to take back; disarm() when nothing of it is left.
+  [[nodiscard]] Status arm();
+  [[nodiscard]] Status disarm();
   [[nodiscard]] bool bucket_is_the_same();
   [[nodiscard]] Status final_sync(const Context& context);
   [[nodiscard]] Status release_lease(const Context& context);

@@ -29,6 +29,8 @@ std::string incarnation_text(const backend::GuardLink* guard) {
 }  // namespace
 
 Status App::Impl::start(const Context& context) {
+  // First: it removes an address that was left behind, and NATS may be away for long.
+  if (auto opened = open_backend(); !opened) return opened;
   auto connection = app::patiently(context, "waiting for NATS",
                                    [&] { return nats::Connection::connect(context, options_.nats); });
   if (!connection) return std::unexpected(connection.error());
@@ -36,7 +38,6 @@ Status App::Impl::start(const Context& context) {
   if (options_.sqlite) {
     if (auto opened = open_database(context); !opened) return opened;
   }
-  if (auto opened = open_backend(); !opened) return opened;
   return start_members(context);
 }
 

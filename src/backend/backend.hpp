@@ -57,7 +57,7 @@ struct SystemdBackendOptions {
 /// By `systemctl`, found in PATH. The unit should not be enabled and should have Restart=no: who runs it is
 /// decided here. invalid_argument for an unusable name.
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_systemd_backend(SystemdBackendOptions options);
-/// Kills the unit from the guard.
+/// Stops and kills the unit from the guard; its process ends when the unit has.
 [[nodiscard]] std::shared_ptr<Fence> make_systemd_fence(const std::string& unit);
 
 }  // namespace litecluster::backend

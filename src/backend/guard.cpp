@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -19,8 +20,11 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "backend/guard_death.hpp"
+#include "backend/guard_fences.hpp"
+#include "backend/guard_log.hpp"
 #include "backend/guard_message.hpp"
 #include "base/file.hpp"
 #include "base/logging.hpp"
@@ -41,12 +45,17 @@ BootTime boot_time(std::int64_t nanoseconds) {
 class Guard {
  public:
   Guard(const GuardOptions& options, const std::function<int(GuardLink&)>& agent)
-      : options_(options), agent_(agent), machine_(options.config), family_(base::random_u64()) {}
+      : options_(options),
+        agent_(agent),
+        machine_(options.config),
+        family_(base::random_u64()),
+        fences_(options.fences) {}
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard() {
     if (memory_ != nullptr) ::munmap(memory_, sizeof(GuardMemory));
     ::sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
+    ::signal(SIGPIPE, old_pipe_handler_);
   }
 
   int run() {
@@ -55,6 +64,7 @@ class Guard {
       return failed_to_run;
     }
     perform(machine_.start(view()));
+    log_.write();
     while (!exit_status_) wait_once();
     return *exit_status_;
   }
@@ -69,6 +79,8 @@ class Guard {
     sigemptyset(&mask);
     for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&mask, number);
     ::sigprocmask(SIG_BLOCK, &mask, &old_mask_);
+    // The end of whoever reads the log is not ours. The backend has the default again.
+    old_pipe_handler_ = ::signal(SIGPIPE, SIG_IGN);
     signals_.reset(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return std::unexpected(base::errno_error(errno, "create signalfd", {}));
     timer_.reset(::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -102,13 +114,19 @@ class Guard {
     if (sources[3].revents != 0) exec_reported();
     if (sources[2].revents != 0) message_arrived();
     if (sources[1].revents != 0) signals_arrived();
+    log_.write();
   }
 
   void perform(GuardMachine::Actions span) {
     // A failing start is an event of its own, which must not overwrite the actions while they are walked.
     bool start_failed = false;
+    bool fenced = false;
     for (const GuardAction& action : span) {
       switch (action.act) {
+        case GuardAct::renew_family:
+          family_ = base::random_u64();
+          log_.note({.kind = GuardNote::Kind::fences_not_through});
+          break;
         case GuardAct::start_agent: start_agent(static_cast<std::uint32_t>(action.number)); break;
         case GuardAct::signal_agent:
           if (agent_pid_ > 0) ::kill(agent_pid_, static_cast<int>(action.number));
@@ -120,18 +138,20 @@ class Guard {
           break;
         case GuardAct::signal_backend: signal_backend(static_cast<int>(action.number)); break;
         case GuardAct::fence:
-          for (const auto& fence : options_.fences) fence->drop();
+          fences_.drop();
+          fenced = true;
           break;
         case GuardAct::tell_exited: tell(GuardVerb::exited, action.number); break;
         case GuardAct::tell_fenced:
-          base::log_warning("lease over: backend killed, addresses dropped");
           tell(GuardVerb::fenced, 0);
+          log_.note({.kind = GuardNote::Kind::lease_over});
           break;
         case GuardAct::set_timer: set_timer(action.at); break;
         case GuardAct::exit: exit_status_ = static_cast<int>(action.number); break;
       }
     }
     if (start_failed) perform(machine_.backend_start_failed(view()));
+    if (fenced && fences_.through()) perform(machine_.fences_done(view()));
   }
 
   void set_timer(BootTime at) {
@@ -158,7 +178,7 @@ class Guard {
     const pid_t pid =
         ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0 ? ::fork() : -1;
     if (pid < 0) {
-      base::log_error("cannot start the agent", {{"reason", std::strerror(errno)}});
+      log_.note({.kind = GuardNote::Kind::agent_not_started, .number = errno});
       exit_status_ = failed_to_run;
       return;
     }
@@ -169,10 +189,12 @@ class Guard {
       run_agent({.family = family_, .number = number}, std::move(agent_end), guard_pid);
     }
     agent_pid_ = pid;
-    base::log_info("agent started", {{"pid", pid}, {"number", number}});
+    log_.note({.kind = GuardNote::Kind::agent_started, .number = pid, .agent = number});
   }
 
-  [[noreturn]] void run_agent(election::Incarnation incarnation, base::FileDescriptor socket, int guard_pid) {
+  // An exception must not unwind the guard's own frames in this process.
+  [[noreturn]] void run_agent(election::Incarnation incarnation, base::FileDescriptor socket,
+                              int guard_pid) noexcept {
     signals_.reset();
     timer_.reset();
     die_with_guard(*memory_, options_.fences, guard_pid);
@@ -287,8 +309,10 @@ class Guard {
       } else if (pid == agent_pid_) {
         agent_pid_ = -1;
         socket_.reset();
-        base::log_info("agent ended", {{"how", describe_wait_status(status)}});
+        log_.note({.kind = GuardNote::Kind::agent_ended, .number = status});
         perform(machine_.agent_exited(status, view()));
+      } else if (fences_.ended(pid) && fences_.through()) {
+        perform(machine_.fences_done(view()));
       }
     }
     if (backend_pid_ <= 0) kill_orphans();
@@ -329,7 +353,10 @@ class Guard {
   GuardMachine machine_;
   std::uint64_t family_;
   GuardMemory* memory_ = nullptr;
+  GuardFences fences_;
+  GuardLog log_;
   sigset_t old_mask_{};
+  void (*old_pipe_handler_)(int) = SIG_DFL;
   base::FileDescriptor signals_;
   base::FileDescriptor timer_;
   base::FileDescriptor socket_;

@@ -5,8 +5,8 @@
 // What it guarantees on its node, whatever happens to the agent (crash, kill -9, SIGSTOP, deadlock):
 // past the lease deadline, and after the death of the agent, the backend's process group is killed and the
 // addresses are dropped. When the guard itself dies, the kernel tells agent and backend (PR_SET_PDEATHSIG),
-// and the agent drops the addresses. Only when both are killed at once does an address stay until the next
-// start.
+// and the agent drops the addresses. Only when both are killed at once does an address, or a systemd unit,
+// stay until the next start, at which the guard drops it before anything else.
 //
 // The two share one page of memory (GuardMemory) and a SOCK_SEQPACKET pair that carries GuardMessage: fixed
 // binary records in host order, since both ends are the same program. Orders: arm (before anything of a term
@@ -20,6 +20,8 @@
 #include <functional>
 #include <memory>
 #include <vector>
+
+#include <sys/types.h>
 
 #include <litecluster/error.hpp>
 
@@ -44,11 +46,12 @@ inline constexpr std::int64_t no_deadline = INT64_MAX;
 
 /// Something that must be gone when the lease is over, besides the backend's process: an address, a systemd
 /// unit. drop() is called in the guard, any number of times, also when there is nothing to drop; it must not
-/// block for longer than some milliseconds.
+/// block for longer than some milliseconds. What takes longer goes on in a child process: its id, or 0. The
+/// guard reaps it, takes its end for the end of what was to be dropped, and does not call drop() meanwhile.
 class Fence {
  public:
   virtual ~Fence() = default;
-  virtual void drop() noexcept = 0;
+  virtual pid_t drop() noexcept = 0;
 };
 
 struct GuardOptions {

@@ -103,6 +103,8 @@ class GuardLink::Host final : public ProcessHost {
     const auto deadline = std::chrono::steady_clock::now() + answer_timeout;
     while (!answer_) {
       if (!answered_.wait_until(lock, deadline) && !answer_) {
+        // Right behind the order, which a guard that goes on may still carry out.
+        signal(SIGKILL);
         return failure(ErrorCode::unavailable, "start backend", program, "the guard does not answer");
       }
     }

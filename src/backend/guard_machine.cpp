@@ -19,6 +19,7 @@ GuardMachine::GuardMachine(const GuardConfig& config)
 GuardMachine::Actions GuardMachine::start(const GuardView& view) {
   begin(view);
   restart_at_ = view.now;
+  fence_all(view);
   return finish(view);
 }
 
@@ -32,7 +33,7 @@ GuardMachine::Actions GuardMachine::agent_exited(int wait_status, const GuardVie
   agent_ = Agent::none;
   armed_ = false;
   fence_again_at_.reset();
-  fence_all();
+  fence_all(view);
   const bool ended = WIFEXITED(wait_status);
   const int status = ended ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
   const auto& final = config_.exit_statuses_final;
@@ -59,10 +60,19 @@ GuardMachine::Actions GuardMachine::backend_exited(int wait_status, const GuardV
   return finish(view);
 }
 
+GuardMachine::Actions GuardMachine::fences_done(const GuardView& view) {
+  // Before time is looked at, which may call for them again.
+  fences_until_.reset();
+  begin(view);
+  return finish(view);
+}
+
 GuardMachine::Actions GuardMachine::start_ordered(const GuardView& view) {
   begin(view);
-  // Not armed: nobody would stop the backend at the end of the lease.
-  if (backend_ || !armed_ || stopping_ || agent_ != Agent::running) {
+  // Not armed, or without a deadline: nobody would stop the backend at the end of the lease. So it is when we
+  // stood still, and the agent has given the lease back since it sent this order.
+  const bool guarded = armed_ && view.lease_deadline != BootTime();
+  if (backend_ || !guarded || stopping_ || agent_ != Agent::running) {
     add(GuardAct::refuse_backend);
   } else {
     backend_ = true;
@@ -89,6 +99,8 @@ GuardMachine::Actions GuardMachine::arm_ordered(bool armed, const GuardView& vie
   armed_ = armed;
   fence_again_at_.reset();
   begin(view);
+  // The agent disarms when it knows of no backend: this one was started by an order that it had given up.
+  if (!armed && backend_) add(GuardAct::signal_backend, SIGKILL);
   return finish(view);
 }
 
@@ -115,11 +127,11 @@ void GuardMachine::begin(const GuardView& view) {
   const bool has_deadline = view.lease_deadline != BootTime();
   if (armed_ && has_deadline && view.now >= view.lease_deadline) {
     armed_ = false;
-    fence_all();
+    fence_all(view);
     fence_again_at_ = view.now + fence_interval;
     if (agent_ == Agent::running) add(GuardAct::tell_fenced);
   } else if (fence_again_at_ && view.now >= *fence_again_at_) {
-    fence_all();
+    fence_all(view);
     fence_again_at_ = view.now + fence_interval;
   }
 }
@@ -127,7 +139,7 @@ void GuardMachine::begin(const GuardView& view) {
 GuardMachine::Actions GuardMachine::finish(const GuardView& view) {
   if (kill_at_ && view.now >= *kill_at_) {
     kill_at_.reset();
-    fence_all();
+    fence_all(view);
     if (agent_ == Agent::running) add(GuardAct::signal_agent, SIGKILL);
   }
   if (const auto silent = silent_at(view); silent && view.now >= *silent && !agent_killed_) {
@@ -140,27 +152,39 @@ GuardMachine::Actions GuardMachine::finish(const GuardView& view) {
   if (armed_ && view.lease_deadline != BootTime()) next = std::min(next, view.lease_deadline);
   if (kill_at_) next = std::min(next, *kill_at_);
   if (fence_again_at_) next = std::min(next, *fence_again_at_);
-  if (restart_at_ && !backend_) next = std::min(next, *restart_at_);
+  if (const auto at = continue_at(); at && *at > view.now) next = std::min(next, *at);
   if (const auto silent = silent_at(view); silent && !agent_killed_) next = std::min(next, *silent);
   if (next != BootTime::max()) add(GuardAct::set_timer, 0, next);
   return {actions_.data(), count_};
 }
 
+// When the next agent may start, or the guard end.
+std::optional<BootTime> GuardMachine::continue_at() const {
+  if (agent_ == Agent::running || backend_) return std::nullopt;
+  const auto at = exit_status_ ? BootTime() : restart_at_;
+  if (!at) return std::nullopt;
+  return std::max(*at, fences_until_.value_or(*at));
+}
+
 void GuardMachine::continue_without_agent(const GuardView& view) {
-  if (agent_ == Agent::running || backend_) return;
+  const auto at = continue_at();
+  if (!at || view.now < *at) return;
   if (exit_status_) {
     add(GuardAct::exit, *exit_status_);
     return;
   }
-  if (!restart_at_ || view.now < *restart_at_) return;
   restart_at_.reset();
+  // Waited for in vain.
+  if (fences_until_) add(GuardAct::renew_family);
+  fences_until_.reset();
   agent_ = Agent::running;
   agent_killed_ = false;
   agent_started_at_ = view.now;
   add(GuardAct::start_agent, ++agent_number_);
 }
 
-void GuardMachine::fence_all() {
+void GuardMachine::fence_all(const GuardView& view) {
+  fences_until_ = view.now + config_.fence_timeout;
   add(GuardAct::fence);
   if (backend_) add(GuardAct::signal_backend, SIGKILL);
 }

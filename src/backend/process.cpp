@@ -78,6 +78,8 @@ struct Prepared {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (output >= 0 && ::dup2(output, STDOUT_FILENO) < 0) fail_child(report);
   if (error_output >= 0 && ::dup2(error_output, STDERR_FILENO) < 0) fail_child(report);
+  // Libraries open descriptors that exec does not close: connections to NATS are nobody else's.
+  ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   if (!prepared.directory.empty() && ::chdir(prepared.directory.c_str()) != 0) fail_child(report);
   ::execvpe(prepared.arguments[0], prepared.arguments.data(), prepared.environment.data());
   fail_child(report);

@@ -148,23 +148,35 @@ class SystemdBackend final : public Backend {
 class SystemdFence final : public Fence {
  public:
   explicit SystemdFence(std::string unit) : unit_(std::move(unit)) {}
-  void drop() noexcept override {
-    const std::array<const char*, 6> arguments = {"systemctl", "kill",        "--signal=SIGKILL",
-                                                  "--",        unit_.c_str(), nullptr};
-    // The guard blocks signals for itself only.
+  pid_t drop() noexcept override {
+    const std::array<const char*, 6> arguments = {"/bin/sh", "-c", script, "sh", unit_.c_str(), nullptr};
+    // The guard blocks and ignores signals for itself only.
     posix_spawnattr_t attributes;
     sigset_t none;
+    sigset_t pipe;
     sigemptyset(&none);
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
     ::posix_spawnattr_init(&attributes);
     ::posix_spawnattr_setsigmask(&attributes, &none);
-    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    pid_t pid = -1;
-    // Not waited for: the guard reaps every child, and must not block.
-    ::posix_spawnp(&pid, arguments[0], nullptr, &attributes, const_cast<char**>(arguments.data()), environ);
+    ::posix_spawnattr_setsigdefault(&attributes, &pipe);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    pid_t pid = 0;
+    const int error = ::posix_spawn(&pid, arguments[0], nullptr, &attributes,
+                                    const_cast<char**>(arguments.data()), environ);
     ::posix_spawnattr_destroy(&attributes);
+    return error == 0 ? pid : 0;
   }
 
  private:
+  // A kill alone would be answered by the unit's Restart=. With a stop job there is no restart, and no start
+  // replaces a job that is irreversible, not even one that an agent sent a moment ago. The kill makes it
+  // immediate, and the second stop ends when the unit has.
+  static constexpr const char* script =
+      "systemctl stop --no-block --job-mode=replace-irreversibly -- \"$1\" 2>/dev/null\n"
+      "systemctl kill --signal=SIGKILL -- \"$1\" 2>/dev/null\n"
+      "exec systemctl stop -- \"$1\"";
+
   std::string unit_;
 };
 

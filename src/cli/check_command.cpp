@@ -1,5 +1,6 @@
 // `litecluster check`: looks at everything that a node will need, and says what is wrong or not as it should
 // be.
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
@@ -18,6 +19,8 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/health_probe.hpp"
+#include "backend/process.hpp"
+#include "base/file_descriptor.hpp"
 #include "cli/commands.hpp"
 #include "cli/config_flags.hpp"
 #include "daemon/node_process.hpp"
@@ -187,11 +190,26 @@ class Checks {
   }
 
   void look_at_backend(const Backend& backend) {
-    if (!backend.systemd_unit.empty()) return fine("backend", "unit " + backend.systemd_unit);
+    if (!backend.systemd_unit.empty()) {
+      return add(daemon::judge_unit(backend.systemd_unit, restart_of(backend.systemd_unit)));
+    }
     if (backend.command.empty()) return;
     const std::string& program = backend.command.front();
     if (find_program(program)) return fine("backend", program);
     bad("backend", program + " is no program that can be run", "correct backend.command");
+  }
+
+  /// Empty when systemd does not say.
+  std::string restart_of(const std::string& unit) {
+    const base::FileDescriptor file(::memfd_create("litecluster-check", MFD_CLOEXEC));
+    const backend::ProcessSpec spec{.arguments = {"systemctl", "show", "--property=Restart", "--value", unit},
+                                    .environment = {},
+                                    .directory = {}};
+    const auto ended = backend::run_to_end(context_.with_timeout(5s), spec, file.get(), -1);
+    std::array<char, 32> text{};
+    const ssize_t size = ended && *ended == 0 ? ::pread(file.get(), text.data(), text.size(), 0) : 0;
+    const std::string_view answer(text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    return std::string(answer.substr(0, answer.find('\n')));
   }
 
   static bool find_program(const std::string& program) {

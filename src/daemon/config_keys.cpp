@@ -247,8 +247,9 @@ void add_backend_keys(std::vector<ConfigKey>& keys) {
   keys.push_back({"backend.command",
                   "program and arguments; runs on the leader, in pools and rings on every node", true,
                   texts(LITECLUSTER_FIELD(backend, command))});
-  keys.push_back({"backend.systemd_unit", "unit; runs on the leader, in pools and rings on every node", false,
-                  text(LITECLUSTER_FIELD(backend, systemd_unit))});
+  keys.push_back({"backend.systemd_unit",
+                  "unit with Restart=no, not enabled; runs on the leader, in pools and rings on every node",
+                  false, text(LITECLUSTER_FIELD(backend, systemd_unit))});
   keys.push_back(
       {"backend.directory", "its working directory", false, text(LITECLUSTER_FIELD(backend, directory))});
   keys.push_back({"backend.environment", "name=value pairs added to our environment", true,
@@ -257,8 +258,10 @@ void add_backend_keys(std::vector<ConfigKey>& keys) {
                   duration(LITECLUSTER_FIELD(backend, stop_timeout))});
   keys.push_back({"backend.start_timeout", "leadership is given up when it is not healthy by then", false,
                   duration(LITECLUSTER_FIELD(backend, start_timeout))});
-  keys.push_back({"backend.restarts_max", "restarts within start_timeout before leadership is given up",
-                  false, number<int>(LITECLUSTER_FIELD(backend, restarts_max), 1000)});
+  keys.push_back(
+      {"backend.restarts_max",
+       "restarts within start_timeout, or a minute if that is longer, before leadership is given up", false,
+       number<int>(LITECLUSTER_FIELD(backend, restarts_max), 1000)});
   keys.push_back({"backend.health.tcp", "host:port that has to accept", false,
                   text(LITECLUSTER_FIELD(backend, health.tcp))});
   keys.push_back({"backend.health.http", "URL that has to answer 2xx or 3xx", false,

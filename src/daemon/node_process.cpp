@@ -1,8 +1,11 @@
 #include "daemon/node_process.hpp"
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,6 +16,7 @@
 #include "app/node.hpp"
 #include "backend/guard.hpp"
 #include "base/file.hpp"
+#include "base/file_descriptor.hpp"
 #include "daemon/control_service.hpp"
 #include "daemon/control_socket.hpp"
 #include "daemon/hook_commands.hpp"
@@ -27,6 +31,11 @@ namespace litecluster::daemon {
 namespace {
 
 constexpr std::chrono::seconds predecessor_patience{3};
+constexpr std::chrono::seconds stop_timeout_least{60};
+/// Of a stop in order, without the backend and the hooks.
+constexpr std::chrono::seconds stop_margin{30};
+/// Of those that a stop can wait for: one that runs already, on_passive or on_release, and on_stop.
+constexpr std::size_t hooks_at_stop{3};
 
 std::filesystem::path data_directory(const Config& config) {
   if (!config.data_directory.empty()) return config.data_directory;
@@ -106,6 +115,29 @@ Result<std::unique_ptr<ControlServer>> start_control(const Context& context,
   }
 }
 
+bool somebody_listens(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.native().size() >= sizeof address.sun_path) return false;
+  std::ranges::copy(path.native(), static_cast<char*>(address.sun_path));
+  const base::FileDescriptor client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+         errno == EAGAIN;
+}
+
+// The guard begins by dropping what an earlier one may have left behind. That must not be the address, or the
+// unit, of a node that runs.
+Status expect_no_other(const std::filesystem::path& path) {
+  const Context patience = Context::background().with_timeout(predecessor_patience);
+  while (somebody_listens(path)) {
+    if (patience.wait_for(std::chrono::milliseconds(20))) {
+      return failure(ErrorCode::already_exists, "start the node", path.string(),
+                     "a node is running behind it; two nodes need different names or directories");
+    }
+  }
+  return {};
+}
+
 // 2 and 3: the same would happen again, and the guard does not start another agent.
 int exit_status_of(const Error& error) {
   if (error.code() == ErrorCode::invalid_argument) return 2;
@@ -118,7 +150,11 @@ int exit_status_of(const Error& error) {
 int run_agent(Config config, const ServiceManager& manager, backend::GuardLink& guard) {
   base::configure_logging(config.log_level, config.log_format);
   const Context context = context_until_signal();
-  const auto stopping = context.on_cancel([&manager] { manager.notify("STOPPING=1"); });
+  const auto stopping = context.on_cancel([&manager, patience = stop_timeout(config) + stop_margin] {
+    // Else TimeoutStopSec= would end a stop that the configuration leaves more time for.
+    const auto extended = std::chrono::duration_cast<std::chrono::microseconds>(patience);
+    manager.notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=" + std::to_string(extended.count()));
+  });
   auto server = start_private_server(context, config);
   if (!server) {
     tell(server.error());
@@ -164,6 +200,12 @@ std::filesystem::path control_socket_path(const Config& config) {
   return data_directory(config) / ("litecluster-" + config.app.node + ".sock");
 }
 
+std::chrono::milliseconds stop_timeout(const Config& config) {
+  const auto hooks = std::min(config.hooks.size(), hooks_at_stop) * config.app.hook_timeout;
+  const auto backend = config.app.backend ? config.app.backend->stop_timeout : std::chrono::milliseconds(0);
+  return std::max<std::chrono::milliseconds>(stop_timeout_least, backend + hooks + stop_margin);
+}
+
 int run_node_process(const Config& config) {
   std::error_code ignored;
   const std::filesystem::path directory = data_directory(config);
@@ -172,7 +214,12 @@ int run_node_process(const Config& config) {
                "there is no such directory; make it, or correct sqlite.path or data_directory"));
     return 2;
   }
+  if (const auto alone = expect_no_other(control_socket_path(config)); !alone) {
+    tell(alone.error());
+    return 3;
+  }
   backend::GuardOptions options;
+  options.config.stop_timeout = stop_timeout(config);
   if (config.app.vip) {
     const auto address = vip::parse_address(config.app.vip->address);
     if (!address) {

@@ -148,6 +148,16 @@ Finding judge_open_files(std::uint64_t limit) {
   return warning("open files", std::to_string(limit), "ulimit -n 1024, or LimitNOFILE= in the unit");
 }
 
+Finding judge_unit(std::string_view unit, std::string_view restart) {
+  if (restart.empty()) {
+    return warning("backend", fmt::format("unit {}, which cannot be looked at", unit),
+                   "systemctl has to be found in PATH and has to know the unit");
+  }
+  const std::string seen = fmt::format("unit {}, Restart={}", unit, restart);
+  if (restart == "no") return passing("backend", seen);
+  return warning("backend", seen, "Restart=no: only litecluster knows whether it may run here");
+}
+
 Finding judge_lease(std::chrono::milliseconds lease_ttl) {
   const std::string seen = fmt::format("{} ms", lease_ttl.count());
   if (lease_ttl >= short_lease) return passing("lease_ttl", seen);

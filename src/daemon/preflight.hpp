@@ -47,6 +47,8 @@ struct Version {
 /// Whether the kernel's clock is kept by a time service.
 [[nodiscard]] Finding judge_clock(bool synchronised);
 [[nodiscard]] Finding judge_open_files(std::uint64_t limit);
+/// `restart` as systemd says it ("no", "on-failure"); empty when it cannot be seen.
+[[nodiscard]] Finding judge_unit(std::string_view unit, std::string_view restart);
 [[nodiscard]] Finding judge_lease(std::chrono::milliseconds lease_ttl);
 
 }  // namespace litecluster::daemon

@@ -22,9 +22,10 @@ std::chrono::milliseconds announcement_pause(std::size_t count) {
   return pauses[std::min(count, pauses.size() - 1)];
 }
 
-void AddressFence::drop() noexcept {
+pid_t AddressFence::drop() noexcept {
   // An error here has nobody to go to; the guard drops again at its next occasion.
   [[maybe_unused]] const Status ignored = remove_address(interface_, address_);
+  return 0;
 }
 
 VirtualAddress::VirtualAddress(std::string interface, Address address, std::function<bool()> may_hold)

@@ -28,7 +28,7 @@ class AddressFence final : public backend::Fence {
  public:
   AddressFence(std::string interface, Address address)
       : interface_(std::move(interface)), address_(address) {}
-  void drop() noexcept override;
+  pid_t drop() noexcept override;
 
  private:
   std::string interface_;

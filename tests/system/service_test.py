@@ -1,7 +1,7 @@
 """`litecluster run` under a service manager, played by this test: the sd_notify protocol, the watchdog, and the unit file.
 
 Promised: READY=1 once it runs, WATCHDOG=1 as long as the agent is well (also the next one after a crash, and not while it is
-stopped), the role in STATUS=, STOPPING=1 at TERM; the application never gets to speak for us.
+stopped), the role in STATUS=, STOPPING=1 at TERM with the time it may take; the application never gets to speak for us.
 """
 import os
 import shutil
@@ -34,7 +34,8 @@ class Manager:
 def check_unit():
     unit = BUILD / "litecluster@.service"
     text = unit.read_text()
-    for line in ("Type=notify", "NotifyAccess=all", "KillMode=mixed", "WatchdogSec=30", "RestartPreventExitStatus=2"):
+    for line in ("Type=notify", "NotifyAccess=all", "KillMode=mixed", "WatchdogSec=30", "TimeoutStopSec=130",
+                 "RestartPreventExitStatus=2"):
         assert line in text, line
     if shutil.which("systemd-analyze"):
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
@@ -76,7 +77,7 @@ def main():
             environment = open(f"/proc/{backend}/environ", encoding="utf-8").read()
             assert "NOTIFY_SOCKET" not in environment and "WATCHDOG" not in environment, "the backend could speak for us"
             assert node.process.stop() == 0
-            assert manager.has("STOPPING=1")
+            assert manager.has("STOPPING=1\nEXTEND_TIMEOUT_USEC="), "it asks for the time that a stop in order may take"
         finally:
             node.process.kill()
             nats.stop()

@@ -2,15 +2,17 @@
 
 Promised: only the leader has the address, also when both hosts had one left over; it moves within a fail-over, so that a
 client with a warm neighbour table gets through; a killed agent leaves no address behind; when a whole host's processes
-are killed the new leader says who else has the address, and the old host takes it off when it starts again.
+are killed the new leader says who else has the address, and the old host takes it off when it starts again, also while
+NATS cannot be reached. An address without a backend is guarded like one with: a stopped agent loses it.
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 
-from cluster import NATS_SERVER, Node, Process, scratch, wait_until
+from cluster import NATS_SERVER, PROGRAM, Node, Process, scratch, wait_until
 
 TAG = f"lc{os.getpid() % 100000}"
 
@@ -152,6 +154,47 @@ def scenario(directory, network, address, bind, url_of):
         nats.kill()
 
 
+def address_alone(directory, network, address):
+    """Nodes that have an address and neither backend nor database."""
+    plain = address.split("/")[0]
+    directory.mkdir()
+    nats = Process("nats", [*inside(network.hub), NATS_SERVER, "-a", "10.77.0.1", "-p", "4222", "-js", "-sd",
+                            directory / "store"], directory / "nats.log").start()
+    nodes = []
+    for number, host in enumerate(network.hosts, 1):
+        node = Node(directory, "nats://10.77.0.1:4222", f"node-{number}")
+        node.host = host
+        node.process.command = [*inside(host), PROGRAM, "run", "--cluster", "test", "--node", node.name, "--nats",
+                                node.nats_url, "--data-directory", node.directory, "--lease-ttl", "2s", "--heartbeat",
+                                "500ms", "--log-format", "json", "--vip-address", address, "--vip-interface", "eth0"]
+        nodes.append(node.start())
+    try:
+        first = wait_until(lambda: next((node for node in nodes if node.is_active()), None), 30, "a leader")
+        second = next(node for node in nodes if node is not first)
+        wait_until(lambda: (second.status() or {}).get("stage") == "standby", 30, "a standby")
+        assert network.has(first.host, plain), "the leader has the address"
+        again = subprocess.run([str(part) for part in first.process.command], capture_output=True, text=True, timeout=60)
+        assert again.returncode == 3 and network.has(first.host, plain), "a second start by mistake takes nothing away"
+        agent = first.agent_pid()
+        os.kill(agent, signal.SIGSTOP)
+        wait_until(lambda: not network.has(first.host, plain), 30, "the stopped agent's address is off")
+        wait_until(second.is_active, 30, "the other one leads")
+        assert network.has(second.host, plain) and not network.has(first.host, plain), "one address"
+        os.kill(agent, signal.SIGCONT)
+        wait_until(lambda: (first.status() or {}).get("stage") == "standby", 30, "it follows")
+        assert network.has(second.host, plain) and not network.has(first.host, plain), "one address"
+
+        second.process.kill()
+        assert network.has(second.host, plain), "this test needs the address of the dead node to be left over"
+        nats.kill()
+        second.start()
+        wait_until(lambda: not network.has(second.host, plain), 30, "the left-over address is gone without NATS")
+    finally:
+        for node in nodes:
+            node.process.kill()
+        nats.kill()
+
+
 def ask(node, request):
     import socket
     with socket.socket(socket.AF_UNIX) as client:
@@ -174,6 +217,7 @@ def main():
                      lambda node: f"http://10.77.0.100:{node.port}/summary")
             scenario(directory / "v6", network, "fd77::100/64", "::",
                      lambda node: f"http://[fd77::100]:{node.port}/summary")
+            address_alone(directory / "alone", network, "10.77.0.101/24")
     finally:
         if network:
             network.remove()

@@ -8,8 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <filesystem>
 #include <fstream>
+#include <memory>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
@@ -37,11 +42,44 @@ struct Board {
 class CountingFence final : public Fence {
  public:
   explicit CountingFence(Board& board) : board_(board) {}
-  void drop() noexcept override { ++board_.drops; }
+  pid_t drop() noexcept override {
+    ++board_.drops;
+    return 0;
+  }
 
  private:
   Board& board_;
 };
+
+/// Goes on until there is a file of this name, or its directory is gone.
+class SlowFence final : public Fence {
+ public:
+  explicit SlowFence(std::string file) : file_(std::move(file)) {}
+  pid_t drop() noexcept override {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::execl("/bin/sh", "sh", "-c", "while test -d \"${1%/*}\" -a ! -e \"$1\"; do sleep 0.01; done", "sh",
+              file_.c_str(), nullptr);
+      ::_exit(127);
+    }
+    return pid;
+  }
+
+ private:
+  std::string file_;
+};
+
+/// For a guard of its own process: a log that nobody reads, and that is full, or whose reader is gone.
+void make_log_useless(bool reader_there) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_NONBLOCK), 0);
+  const std::array<char, 4096> page{};
+  while (::write(ends[1], page.data(), page.size()) > 0) {
+  }
+  ::fcntl(ends[1], F_SETFL, 0);
+  ::dup2(ends[1], STDERR_FILENO);
+  if (!reader_there) ::close(ends[0]);
+}
 
 bool gone(int pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
@@ -88,12 +126,15 @@ class GuardTest : public ::testing::Test {
   }
 
   /// To be destroyed before the fixture looks for what was left.
-  test::ChildProcess run(std::function<int(GuardLink&)> agent, GuardConfig config = {}) {
-    return test::ChildProcess::run([this, agent = std::move(agent), config] {
+  test::ChildProcess run(std::function<int(GuardLink&)> agent, GuardConfig config = {},
+                         std::shared_ptr<Fence> fence = nullptr, const std::function<void()>& before = {}) {
+    return test::ChildProcess::run([this, agent = std::move(agent), config, fence, before] {
       board_->guard = ::getpid();
+      if (before) before();
       GuardOptions options;
       options.config = config;
       options.fences.push_back(std::make_shared<CountingFence>(*board_));
+      if (fence) options.fences.push_back(fence);
       return run_guard(options, agent);
     });
   }
@@ -126,7 +167,7 @@ TEST_F(GuardTest, KillsTheBackendWhenTheAgentIsKilledAndStartsTheNextAgent) {
   expect_backend_gone();
   EXPECT_TRUE(eventually([&] { return board_->agents == 2; }));
   EXPECT_EQ(board_->family, family);
-  EXPECT_GE(board_->drops, 1);
+  EXPECT_GE(board_->drops, 2);
   EXPECT_FALSE(guard.ended());
 }
 
@@ -135,7 +176,7 @@ TEST_F(GuardTest, KillsTheBackendOfAStoppedAgentAtTheDeadline) {
   wait_for_backend();
   ::kill(board_->agent, SIGSTOP);
   expect_backend_gone();
-  EXPECT_GE(board_->drops, 1);
+  EXPECT_GE(board_->drops, 2);
   ::kill(board_->agent, SIGCONT);
   EXPECT_TRUE(eventually([&] { return board_->fenced == 1; })) << "the agent is told when it goes on";
 }
@@ -167,7 +208,7 @@ TEST_F(GuardTest, LeavesTheBackendAloneWhileTheLeaseIsRenewed) {
   wait_for_backend();
   ASSERT_TRUE(eventually([&] { return board_->backend_ended == -1; }));
   EXPECT_FALSE(gone(pid_in("pid")));
-  EXPECT_EQ(board_->drops, 0);
+  EXPECT_EQ(board_->drops, 1) << "at the start";
 }
 
 TEST_F(GuardTest, RefusesABackendBeforeItIsArmed) {
@@ -229,6 +270,67 @@ TEST_F(GuardTest, KillsAnAgentThatDoesNotBeat) {
       },
       {.agent_silence_max = 200ms});
   EXPECT_TRUE(eventually([&] { return board_->agents >= 2; }));
+}
+
+TEST_F(GuardTest, StartsAnAgentOnlyWhenWhatAFenceHasStartedIsOver) {
+  const auto file = directory_ / "over";
+  auto guard = run(
+      [&](GuardLink&) {
+        board_->backend = std::filesystem::exists(file) ? 1 : 2;
+        return 0;
+      },
+      {.fence_timeout = 1h}, std::make_shared<SlowFence>(file));
+  ASSERT_TRUE(eventually([&] { return board_->drops >= 1; }));
+  EXPECT_EQ(board_->backend, 0);
+  std::ofstream(file) << "x";
+  EXPECT_EQ(guard.wait(), "0");
+  EXPECT_EQ(board_->backend, 1);
+}
+
+TEST_F(GuardTest, AnAgentIsOfAnotherFamilyWhenTheFencesOfTheOneBeforeDoNotEnd) {
+  auto guard = run(
+      [&](GuardLink& link) {
+        if (++board_->agents == 1) {
+          board_->family = link.incarnation().family;
+          return 1;
+        }
+        board_->backend = link.incarnation().family == board_->family ? 2 : 1;
+        return 2;
+      },
+      {.fence_timeout = 100ms}, std::make_shared<SlowFence>(directory_ / "never"));
+  EXPECT_TRUE(eventually([&] { return board_->backend != 0; }));
+  EXPECT_EQ(board_->backend, 1);
+  std::ofstream(directory_ / "never") << "x";
+}
+
+TEST_F(GuardTest, DoesItsWorkWithALogThatNobodyReads) {
+  for (const bool reader_there : {true, false}) {
+    board_->agents = 0;
+    board_->backend = 0;
+    std::filesystem::remove(directory_ / "pid");
+    auto guard = run([this](GuardLink& link) { return lead(link, 1h); }, {}, nullptr,
+                     [&] { make_log_useless(reader_there); });
+    wait_for_backend();
+    ::kill(board_->agent, SIGKILL);
+    expect_backend_gone();
+    EXPECT_TRUE(eventually([&] { return board_->agents == 2; }));
+    EXPECT_FALSE(guard.ended());
+  }
+}
+
+TEST_F(GuardTest, KillsABackendWhoseAgentHasGivenUpWaitingForItsStart) {
+  auto guard = run([this](GuardLink& link) {
+    link.process_host().on_exit([this](int) { ++board_->backend_ended; });
+    link.listen({});
+    link.lease_deadline() = no_deadline;
+    if (!link.arm()) return 3;
+    ::kill(board_->guard, SIGSTOP);
+    board_->backend = link.process_host().start(backend(), -1, -1) ? 1 : 2;
+    ::kill(board_->guard, SIGCONT);
+    return eventually([&] { return board_->backend_ended != 0; }) ? 0 : 5;
+  });
+  EXPECT_EQ(guard.wait(), "0");
+  EXPECT_EQ(board_->backend, 2) << "this test needs a guard that does not answer in time";
 }
 
 TEST_F(GuardTest, EndsWithTheStatusOfAnAgentThatCannotWork) {

@@ -1,12 +1,15 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <fstream>
 
 #include "backend/backend.hpp"
+#include "base/file_descriptor.hpp"
 #include "support/eventually.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -61,6 +64,18 @@ TEST_F(ProcessBackendTest, RunsWithArgumentsEnvironmentAndDirectory) {
   EXPECT_TRUE(backend->health());
   EXPECT_TRUE(backend->stop(soon()));
   EXPECT_FALSE(backend->health());
+}
+
+TEST_F(ProcessBackendTest, InheritsNoDescriptorsOfOurs) {
+  const base::FileDescriptor ours(::fcntl(STDIN_FILENO, F_DUPFD, 100));
+  ASSERT_TRUE(ours);
+  const std::string path = "/proc/self/fd/" + std::to_string(ours.get());
+  auto backend = make("test -e " + path + "; echo $? > code.tmp; mv code.tmp code; exec sleep 1000");
+  ASSERT_TRUE(backend->start(soon()));
+  ASSERT_TRUE(eventually([&] { return exists("code"); }));
+  EXPECT_EQ(number_in("code"), 1);
+  ASSERT_TRUE(backend->stop(soon()));
+  EXPECT_TRUE(check_health(CommandProbe{{"/bin/sh", "-c", "test ! -e " + path}}, 60s));
 }
 
 TEST_F(ProcessBackendTest, KillsTheWholeGroupWithTheProcess) {

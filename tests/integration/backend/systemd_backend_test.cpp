@@ -1,5 +1,7 @@
-// A systemctl of our own in PATH stands for systemd: it keeps the state of the unit in a file.
+// A systemctl of our own in PATH stands for systemd: it keeps the state of the unit in files. With "restarts"
+// the unit has a Restart= that answers a kill, unless there is a stop job.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -17,9 +19,16 @@ using namespace std::chrono_literals;
 constexpr const char* fake_systemctl = R"(#!/bin/sh
 echo "$*" >> "$UNIT_DIR/calls"
 case "$1" in
-  start) test -e "$UNIT_DIR/broken" || touch "$UNIT_DIR/active" ;;
-  stop) test ! -e "$UNIT_DIR/stubborn" || sleep 1000; rm -f "$UNIT_DIR/active" ;;
-  kill) rm -f "$UNIT_DIR/active" "$UNIT_DIR/stubborn" ;;
+  start)
+    test ! -e "$UNIT_DIR/job" || exit 1
+    test -e "$UNIT_DIR/broken" || touch "$UNIT_DIR/active" ;;
+  stop)
+    if test "$2" = --no-block; then touch "$UNIT_DIR/job"; exit; fi
+    test ! -e "$UNIT_DIR/stubborn" || sleep 1000
+    rm -f "$UNIT_DIR/active" "$UNIT_DIR/job" ;;
+  kill)
+    test -e "$UNIT_DIR/restarts" -a ! -e "$UNIT_DIR/job" || rm -f "$UNIT_DIR/active"
+    rm -f "$UNIT_DIR/stubborn" ;;
   is-active) test -e "$UNIT_DIR/active" ;;
 esac
 )";
@@ -84,11 +93,15 @@ TEST_F(SystemdBackendTest, KillsAUnitThatDoesNotStop) {
   EXPECT_FALSE(active());
 }
 
-TEST_F(SystemdBackendTest, IsKilledByItsFence) {
-  std::ofstream(directory_ / "active") << "x";
+TEST_F(SystemdBackendTest, ItsFenceEndsAUnitThatSystemdWouldStartAgain) {
+  for (const char* state : {"active", "restarts", "stubborn"}) std::ofstream(directory_ / state) << "x";
   const auto fence = make_systemd_fence("shop.service");
-  fence->drop();
-  EXPECT_TRUE(test::eventually([&] { return !active(); }));
+  const pid_t pid = fence->drop();
+  ASSERT_GT(pid, 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+  EXPECT_FALSE(active());
 }
 
 TEST_F(SystemdBackendTest, RefusesANameThatIsNone) {

@@ -17,10 +17,17 @@ constexpr int exited_with_2 = 2 << 8;  // as a wait status
 class GuardMachineTest : public ::testing::Test {
  protected:
   [[nodiscard]] base::BootTime at(base::Duration since) const { return base::BootTime(100s) + since; }
-  [[nodiscard]] GuardView view(base::Duration since) const {
-    return {.now = at(since), .lease_deadline = deadline_, .agent_heartbeat = heartbeat_};
+  [[nodiscard]] GuardView view(base::Duration since) {
+    view_ = {.now = at(since), .lease_deadline = deadline_, .agent_heartbeat = heartbeat_};
+    return view_;
   }
-  void take(GuardMachine::Actions span) { last_.assign(span.begin(), span.end()); }
+  /// With what follows at once when the fences start nothing.
+  void take(GuardMachine::Actions span) {
+    last_.assign(span.begin(), span.end());
+    if (!fences_through_ || count(GuardAct::fence) == 0) return;
+    const auto more = machine_.fences_done(view_);
+    last_.insert(last_.end(), more.begin(), more.end());
+  }
   [[nodiscard]] int count(GuardAct act) const {
     return static_cast<int>(std::ranges::count(last_, act, &GuardAction::act));
   }
@@ -41,6 +48,8 @@ class GuardMachineTest : public ::testing::Test {
   GuardMachine machine_{GuardConfig{}};
   base::BootTime deadline_{};
   base::BootTime heartbeat_{};
+  GuardView view_{};
+  bool fences_through_ = true;
   std::vector<GuardAction> last_;
 };
 
@@ -73,11 +82,82 @@ TEST_F(GuardMachineTest, FencesAgainUntilTheAgentHasDisarmed) {
   EXPECT_EQ(count(GuardAct::fence), 0);
 }
 
-TEST_F(GuardMachineTest, LeavesTheBackendAloneOnceDisarmed) {
+TEST_F(GuardMachineTest, LooksAtNoDeadlineOnceDisarmed) {
   lead();
+  take(machine_.backend_exited(exited_well, view(2s)));
   take(machine_.arm_ordered(false, view(2s)));
   take(machine_.tick(view(20s)));
-  EXPECT_EQ(count(GuardAct::signal_backend), 0);
+  EXPECT_EQ(count(GuardAct::fence), 0);
+}
+
+TEST_F(GuardMachineTest, KillsABackendThatIsStillThereWhenTheAgentDisarms) {
+  lead();
+  take(machine_.arm_ordered(false, view(2s)));
+  EXPECT_EQ(number(GuardAct::signal_backend), SIGKILL);
+}
+
+TEST_F(GuardMachineTest, StartsNoBackendOfALeaseThatWasGivenBackMeanwhile) {
+  take(machine_.start(view(0s)));
+  take(machine_.arm_ordered(true, view(40s)));
+  take(machine_.start_ordered(view(40s)));
+  EXPECT_EQ(count(GuardAct::start_backend), 0);
+  EXPECT_EQ(count(GuardAct::refuse_backend), 1);
+}
+
+TEST_F(GuardMachineTest, StartsABackendThatMayRunAsLongAsItsAgent) {
+  take(machine_.start(view(0s)));
+  deadline_ = base::BootTime::max();
+  take(machine_.arm_ordered(true, view(1s)));
+  take(machine_.start_ordered(view(1s)));
+  EXPECT_EQ(count(GuardAct::start_backend), 1);
+}
+
+TEST_F(GuardMachineTest, DropsWhatWasLeftBehindBeforeTheFirstAgent) {
+  fences_through_ = false;
+  take(machine_.start(view(0s)));
+  EXPECT_EQ(count(GuardAct::fence), 1);
+  EXPECT_EQ(count(GuardAct::start_agent), 0);
+  take(machine_.fences_done(view(1s)));
+  EXPECT_EQ(number(GuardAct::start_agent), 1);
+  EXPECT_EQ(count(GuardAct::renew_family), 0);
+}
+
+TEST_F(GuardMachineTest, StartsTheNextAgentOnlyWhenTheFencesAreThrough) {
+  lead();
+  fences_through_ = false;
+  take(machine_.agent_exited(killed, view(3s)));
+  take(machine_.backend_exited(killed, view(3s)));
+  EXPECT_EQ(count(GuardAct::start_agent), 0);
+  take(machine_.tick(view(4s)));
+  EXPECT_EQ(count(GuardAct::start_agent), 0);
+  take(machine_.fences_done(view(5s)));
+  EXPECT_EQ(number(GuardAct::start_agent), 2);
+  EXPECT_EQ(count(GuardAct::renew_family), 0);
+}
+
+TEST_F(GuardMachineTest, TheNextAgentIsOfAnotherFamilyWhenTheFencesDoNotEnd) {
+  lead();
+  fences_through_ = false;
+  take(machine_.agent_exited(killed, view(3s)));
+  take(machine_.backend_exited(killed, view(3s)));
+  ASSERT_EQ(last_.back().act, GuardAct::set_timer);
+  EXPECT_EQ(last_.back().at, at(13s));
+  take(machine_.tick(view(13s)));
+  EXPECT_EQ(count(GuardAct::renew_family), 1);
+  EXPECT_EQ(number(GuardAct::start_agent), 2);
+  take(machine_.fences_done(view(14s)));
+  EXPECT_EQ(count(GuardAct::start_agent), 0);
+}
+
+TEST_F(GuardMachineTest, EndsOnlyWhenTheFencesAreThrough) {
+  lead();
+  fences_through_ = false;
+  take(machine_.backend_exited(exited_well, view(2s)));
+  take(machine_.agent_exited(exited_well, view(3s)));
+  EXPECT_EQ(count(GuardAct::exit), 0);
+  take(machine_.fences_done(view(4s)));
+  EXPECT_EQ(number(GuardAct::exit), 0);
+  EXPECT_EQ(count(GuardAct::exit), 1);
 }
 
 TEST_F(GuardMachineTest, RefusesABackendWithoutALease) {
@@ -170,15 +250,15 @@ TEST_F(GuardMachineTest, TakesASignalRightBehindTheFirstForTheSameRequest) {
 TEST_F(GuardMachineTest, KillsAnAgentWhoseHeartStoodStill) {
   GuardConfig config;
   config.agent_silence_max = 5s;
-  GuardMachine machine(config);
-  take(machine.start(view(0s)));
+  machine_ = GuardMachine(config);
+  take(machine_.start(view(0s)));
   heartbeat_ = at(3s);
-  take(machine.tick(view(5s)));
+  take(machine_.tick(view(5s)));
   EXPECT_EQ(count(GuardAct::signal_agent), 0);
   EXPECT_EQ(last_.back().at, at(8s));
-  take(machine.tick(view(8s)));
+  take(machine_.tick(view(8s)));
   EXPECT_EQ(number(GuardAct::signal_agent), SIGKILL);
-  take(machine.tick(view(9s)));
+  take(machine_.tick(view(9s)));
   EXPECT_EQ(count(GuardAct::signal_agent), 0) << "once is enough";
 }
 

@@ -62,6 +62,13 @@ TEST(Preflight, TheWalResetRaceOfSqliteIsPointedOut) {
   EXPECT_EQ(judge_sqlite_version("3.51.3").level, HealthLevel::passing);
 }
 
+TEST(Preflight, AUnitThatSystemdStartsAgainByItselfIsPointedOut) {
+  EXPECT_EQ(judge_unit("shop.service", "no").level, HealthLevel::passing);
+  EXPECT_EQ(judge_unit("shop.service", "on-failure").level, HealthLevel::warning);
+  EXPECT_THAT(judge_unit("shop.service", "always").advice, HasSubstr("Restart=no"));
+  EXPECT_EQ(judge_unit("shop.service", "").level, HealthLevel::warning);
+}
+
 TEST(Preflight, DiskClockFilesLeaseAndSyncAreJudged) {
   constexpr std::uint64_t gibibyte = std::uint64_t{1} << 30U;
   EXPECT_EQ(judge_disk(10 * gibibyte, 20 * gibibyte).level, HealthLevel::passing);
