@@ -86,9 +86,9 @@ class App {
   /// Takes part in the cluster until `context` is cancelled, then steps down or releases its partitions in
   /// order and leaves. Errors: what makes it impossible to take part at all (options, credentials, a node of
   /// this name, another mode or number of partitions in this cluster, a database that cannot be used, an
-  /// on_start that failed), in pools and rings a backend that cannot be kept running, and in rings servers that
-  /// lost what this process knew (failed_precondition, operation "watch members": a new App can take part
-  /// again). An unreachable NATS is waited for.
+  /// on_start that failed), in pools and rings a backend that cannot be kept running, and in rings servers
+  /// that lost what this process knew (failed_precondition, operation "watch members": a new App can take
+  /// part again). An unreachable NATS is waited for.
   [[nodiscard]] Status run(const Context& context);
 
   /// True while this node holds the lease by its own clock and is ready. Reads the clock, no I/O.
