@@ -1,5 +1,7 @@
 #include "app/worker_node.hpp"
 
+#include <atomic>
+#include <cstdint>
 #include <utility>
 
 #include "app/patiently.hpp"
@@ -140,7 +142,11 @@ Status WorkerNode::start_backend(const Context& context) {
   backend_ = std::move(*setup);
   backend_.backend->on_failure([this](const Error& error) { end(error); });
   if (equipment_.guard != nullptr) {
-    if (!ring_) equipment_.guard->lease_deadline() = backend::no_deadline;
+    std::atomic<std::int64_t>& deadline = equipment_.guard->lease_deadline();
+    if (!ring_) deadline = backend::no_deadline;
+    // In a ring the life's own deadline may be on its way still; until then nothing is owned.
+    std::int64_t unset = 0;
+    deadline.compare_exchange_strong(unset, backend::no_deadline);
     if (auto armed = equipment_.guard->arm(); !armed) return armed;
   }
   backend_started_ = true;

@@ -271,7 +271,7 @@ class Guard {
     }
     switch (message->verb) {
       case GuardVerb::arm: return perform(machine_.arm_ordered(true, view()));
-      case GuardVerb::disarm: return perform(machine_.arm_ordered(false, view()));
+      case GuardVerb::disarm: fences_.forget_again(); return perform(machine_.arm_ordered(false, view()));
       case GuardVerb::signal:
         return perform(machine_.signal_ordered(static_cast<int>(message->number), view()));
       case GuardVerb::start:
@@ -311,7 +311,7 @@ class Guard {
         socket_.reset();
         log_.note({.kind = GuardNote::Kind::agent_ended, .number = status});
         perform(machine_.agent_exited(status, view()));
-      } else if (fences_.ended(pid) && fences_.through()) {
+      } else if (fences_.ended(pid, status) && fences_.through()) {
         perform(machine_.fences_done(view()));
       }
     }

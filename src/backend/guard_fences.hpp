@@ -29,19 +29,24 @@ class GuardFences {
     }
   }
 
-  /// True when nothing goes on.
+  /// What was to be dropped once more may be wanted again.
+  void forget_again() {
+    for (Run& run : runs_) run.again = false;
+  }
+
+  /// True when nothing goes on, and nothing failed the last time.
   [[nodiscard]] bool through() const {
-    return std::ranges::all_of(runs_, [](const Run& run) { return run.pid <= 0; });
+    return std::ranges::all_of(runs_, [](const Run& run) { return run.pid <= 0 && !run.failed; });
   }
 
   /// A child of ours was reaped. False when it was none of a fence.
-  bool ended(pid_t pid) {
+  bool ended(pid_t pid, int wait_status) {
     const auto run = std::ranges::find(runs_, pid, &Run::pid);
     if (run == runs_.end()) return false;
     if (run->again) {
       drop(static_cast<std::size_t>(run - runs_.begin()));
     } else {
-      *run = {};
+      *run = {.failed = wait_status != 0};
     }
     return true;
   }
@@ -50,9 +55,10 @@ class GuardFences {
   struct Run {
     pid_t pid = 0;
     bool again = false;
+    bool failed = false;  ///< what was to be dropped may still be there
   };
 
-  void drop(std::size_t index) { runs_[index] = {.pid = fences_[index]->drop(), .again = false}; }
+  void drop(std::size_t index) { runs_[index] = {.pid = fences_[index]->drop()}; }
 
   const std::vector<std::shared_ptr<Fence>>& fences_;
   std::vector<Run> runs_;  // one for each fence

@@ -175,7 +175,9 @@ class SystemdFence final : public Fence {
   static constexpr const char* script =
       "systemctl stop --no-block --job-mode=replace-irreversibly -- \"$1\" 2>/dev/null\n"
       "systemctl kill --signal=SIGKILL -- \"$1\" 2>/dev/null\n"
-      "exec systemctl stop -- \"$1\"";
+      "systemctl stop -- \"$1\"\n"
+      // 5: there is no such unit.
+      "status=$?; [ $status -eq 5 ] || exit $status";
 
   std::string unit_;
 };

@@ -150,7 +150,7 @@ Status make_room(const std::filesystem::path& path) {
     return failure(ErrorCode::already_exists, operation, path.string(),
                    "a node is running behind it; two nodes need different names or directories");
   }
-  if (other.error().code() != ErrorCode::unavailable) return std::unexpected(other.error());
+  // Also what we may not even connect to, as another user left it behind, when the directory is ours.
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return socket_error(operation, path);
   return {};
 }

@@ -108,7 +108,7 @@ Result<Inputs> fetch_inputs(const Context& context, ObjectBucket& bucket, const 
 Status forget_missing(const Context& context, ObjectBucket& bucket, LogWatcher& watcher,
                       const CompactionJob& job) {
   for (const Object& input : job.inputs) {
-    const auto found = bucket.info(context, input.name);
+    const auto found = bucket.newest_info(context, input.name);
     if (found) continue;
     if (found.error().code() != ErrorCode::not_found) return std::unexpected(found.error());
     watcher.forget(input.name);
@@ -122,6 +122,12 @@ Status check_output(const ObjectName& name, const ltx::Header& header) {
   return failure(ErrorCode::corrupt, "compact", to_string(name),
                  fmt::format("the files inside hold TXIDs {} to {}", to_string(header.min_txid),
                              to_string(header.max_txid)));
+}
+
+/// Whether the next object may fare better.
+bool concerns_one(const Error& error) {
+  return error.code() == ErrorCode::internal || error.code() == ErrorCode::corrupt ||
+         error.code() == ErrorCode::not_found;
 }
 
 /// A merge that failed is in the report; errors are those of run_maintenance().
@@ -244,7 +250,7 @@ Status Maintenance::remove(const Context& context, std::span<const Object> objec
       }
       const base::MutexLock lock(mutex);
       if (status) status = std::unexpected(removed.error().within("remove", to_string(objects[index].name)));
-      next = objects.size();
+      if (!concerns_one(removed.error())) next = objects.size();
     }
   };
   {

@@ -11,6 +11,7 @@
 // otherwise, and for all larger objects, an ordered consumer reads them. What tells in the end is size and
 // digest.
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <utility>
 
@@ -27,6 +28,8 @@ constexpr std::uint64_t direct_chunks_max = 16;
 constexpr std::uint64_t direct_bytes_max = std::uint64_t{4} << 20U;
 // Times that an object is asked for, each waiting as long as an answer may take.
 constexpr int unanswered_max = 10;
+// That an object's chunks are gone has to be said for this long.
+constexpr std::chrono::seconds removal_disbelief{5};
 // Chunks that are kept for a while after they were read. If each was freed at once the allocator would give
 // its pages back and fetch new ones for the next; more than this no longer fits into the processor's cache.
 constexpr std::size_t kept_chunks = 4;
@@ -119,20 +122,30 @@ class ChunkReader {
   }
 
  private:
-  // Nothing: no chunk follows. A server that has just become leader can be behind for a moment, so it has to
-  // say that twice.
+  // Nothing: no chunk follows. A server that has just become leader can be behind for a moment, so that has
+  // to be said for a while. A consumer that has to be made anew takes what time it needs.
   Result<std::optional<Delivery>> receive(const Context& context) {
-    bool said_before = false;
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point believed_at = Clock::time_point::max();
     while (true) {
-      auto delivery = consumer_->next(context.with_timeout(reading_silence));
+      const std::chrono::milliseconds silence = reading_silence;
+      const auto patience = consumer_->live() ? silence : std::max(silence, time_for_a_consumer());
+      auto delivery = consumer_->next(context.with_timeout(patience));
       if (delivery) return std::optional<Delivery>(std::move(*delivery));
       if (delivery.error().code() != ErrorCode::deadline_exceeded || context.done()) {
         return std::unexpected(delivery.error());
       }
-      const bool said = nothing_follows(context, store_.jetstream(), options_, next_sequence_);
-      if (said && said_before) return std::nullopt;
-      said_before = said;
+      if (!nothing_follows(context, store_.jetstream(), options_, next_sequence_)) {
+        believed_at = Clock::time_point::max();
+        continue;
+      }
+      believed_at = std::min(believed_at, Clock::now() + removal_disbelief);
+      if (Clock::now() >= believed_at) return std::nullopt;
     }
+  }
+  // Three requests: for the stream, for the last message that was read, for the consumer.
+  std::chrono::milliseconds time_for_a_consumer() const {
+    return 3 * store_.jetstream().connection().options().request_timeout;
   }
   base::ByteView keep(Delivery delivery) {
     left_ = delivery.pending;

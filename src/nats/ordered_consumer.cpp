@@ -183,6 +183,10 @@ Status OrderedConsumer::Impl::establish(const Context& context) {
   auto answer =
       jetstream_.api_request(context, "CONSUMER.CREATE." + options_.stream,
                              consumer_create_json(options_, tracker_.resume(), inbox), options_.stream);
+  if (!answer && made_once_ && answer.error().code() == ErrorCode::not_found) {
+    // Another server says so than the stream's leader, who was asked a moment ago and is asked again.
+    return failure(ErrorCode::unavailable, std::string(operation), options_.stream, answer.error().reason());
+  }
   if (!answer) return std::unexpected(answer.error());
   const auto info = parse_consumer_info(*answer);
   if (!info)

@@ -22,6 +22,7 @@ namespace {
 // Rounds are at least this far apart, however short the levels' intervals are.
 constexpr base::Duration round_min = std::chrono::seconds(1);
 constexpr base::Duration round_max = std::chrono::seconds(60);
+constexpr base::Duration full_patience = std::chrono::minutes(10);
 // Memory is given back when nothing was appended for so long.
 constexpr base::Duration calm_before_release = std::chrono::seconds(1);
 // For the commits between sync() and open_snapshot() to get into the log.
@@ -139,8 +140,12 @@ class MaintainerImplementation final : public Maintainer {
     // In a bucket that is full, the room that retention makes is for commits.
     const bool full = !maintained && maintained.error().code() == ErrorCode::resource_exhausted;
     Status snapshotted;
-    if (needed || (!full && is_snapshot_due())) {
-      if (const auto written = snapshot(stop_); !written) snapshotted = std::unexpected(written.error());
+    if ((needed && boot >= way_around_after_) || (!full && is_snapshot_due())) {
+      if (const auto written = snapshot(stop_); !written) {
+        snapshotted = std::unexpected(written.error());
+        // Each try fills the bucket until it is refused.
+        if (written.error().code() == ErrorCode::resource_exhausted) way_around_after_ = boot + full_patience;
+      }
     }
     if (maintained) return snapshotted;
     return std::unexpected(maintained.error().within("maintain the log"));
@@ -212,6 +217,7 @@ class MaintainerImplementation final : public Maintainer {
   log::Maintenance maintenance_;
   base::Duration patience_;                 // used by the thread
   std::optional<log::ObjectName> suspect_;  // used by the thread: the merge that could not be made
+  base::BootTime way_around_after_{};       // used by the thread
   base::BootTime orphans_after_;
   log::SettledSequence settled_;                        // used by the thread
   std::optional<log::RetentionClock> retention_clock_;  // used by the thread

@@ -206,9 +206,9 @@ class Service::Impl : public std::enable_shared_from_this<Impl> {
     const BootTime now = BootClock::now();
     coordinator_.assignment_seen(now, revision, assignment);
     participant_.assignment_seen(now, assignment);
+    record_problem_ = {};
     if (participant_.assignment() != assignment) return;
     ring_->table.set_assignment(assignment);
-    record_problem_ = {};
   }
 
   void tick() {
