@@ -121,6 +121,13 @@ Result<AccountInfo> JetStream::account_info(const Context& context) const {
   return *info;
 }
 
+Result<StreamInfo> JetStream::stream_info_of_leader(const Context& context, std::string_view stream) const {
+  auto info = stream_info(context, stream);
+  if (!info || info->from_leader()) return info;
+  return failure(ErrorCode::unavailable, "look at stream", std::string(stream),
+                 "the stream has no leader now");
+}
+
 Result<StreamInfo> JetStream::stream_info(const Context& context, std::string_view stream,
                                           std::string_view subjects_filter) const {
   const std::string operation = fmt::format("STREAM.INFO.{}", stream);

@@ -155,6 +155,9 @@ class JetStream {
   /// Error not_found when there is no such stream. With `subjects_filter` the messages per subject are told.
   [[nodiscard]] Result<StreamInfo> stream_info(const Context& context, std::string_view stream,
                                                std::string_view subjects_filter = {}) const;
+  /// The same, on the word of who leads the stream; error unavailable while nobody does.
+  [[nodiscard]] Result<StreamInfo> stream_info_of_leader(const Context& context,
+                                                         std::string_view stream) const;
   /// Errors: already_exists (the name is taken by a stream with other settings), resource_exhausted,
   /// unavailable (fewer servers than replicas, no quorum). Creating it twice with equal settings is the same
   /// as once.

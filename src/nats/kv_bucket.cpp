@@ -247,8 +247,9 @@ Result<Revision> KeyValue::create(const Context& context, std::string_view key,
 Result<KeyValueStatus> KeyValue::status(const Context& context) const {
   // Of what others write while the question is on its way the answer need not know.
   const std::uint64_t seen = highest_seen_->load();
-  const auto info = retrying(context, "look at bucket", {},
-                             [&](const Context& limit) { return jetstream_.stream_info(limit, stream_); });
+  const auto info = retrying(context, "look at bucket", {}, [&](const Context& limit) {
+    return jetstream_.stream_info_of_leader(limit, stream_);
+  });
   if (!info && info.error().code() != ErrorCode::not_found) return std::unexpected(info.error());
   if (!info || info->created != created_) {
     return failure(ErrorCode::failed_precondition, "look at bucket", bucket_,
@@ -290,7 +291,7 @@ Error KeyValue::failed(const Error& error, const Context& outer, std::string_vie
 }
 
 Status KeyValue::check_bucket(const Context& context) const {
-  const auto info = jetstream_.stream_info(context, stream_);
+  const auto info = jetstream_.stream_info_of_leader(context, stream_);
   const bool gone = !info && info.error().code() == ErrorCode::not_found;
   if (gone || (info && info->created != created_)) {
     return failure(ErrorCode::failed_precondition, "use bucket", bucket_,
@@ -301,7 +302,7 @@ Status KeyValue::check_bucket(const Context& context) const {
 
 Status KeyValue::check_same_bucket(const Context& context) const {
   if (replaceable_) return {};
-  const auto info = jetstream_.stream_info(context.with_timeout(same_bucket_patience), stream_);
+  const auto info = jetstream_.stream_info_of_leader(context.with_timeout(same_bucket_patience), stream_);
   if (!info || info->created == created_) return {};
   return failure(ErrorCode::failed_precondition, "use bucket", bucket_, std::string(made_anew));
 }
@@ -394,7 +395,7 @@ Result<PublishAck> KeyValue::publish(const Context& context, const std::string& 
     const auto last = jetstream_.last_message(context, stream_, subject, /*from_leader=*/true);
     if (!last && last.error().code() != ErrorCode::not_found) return std::unexpected(last.error());
     if (!last || last->sequence != change.expected->value()) return ack;
-    const auto info = jetstream_.stream_info(context, stream_);
+    const auto info = jetstream_.stream_info_of_leader(context, stream_);
     if (!info) return std::unexpected(info.error());
     if (auto alive = context.status("change"); !alive) return std::unexpected(alive.error());
     end = info->last_sequence;

@@ -59,7 +59,7 @@ Result<KeyValueWatch> KeyValueWatch::start(const Context& context, const JetStre
   const std::string stream = "KV_" + bucket;
   std::uint64_t last_sequence = 0;
   if (options.updates_only || options.resume_after) {
-    const auto info = jetstream.stream_info(context, stream);
+    const auto info = jetstream.stream_info_of_leader(context, stream);
     if (!info) return std::unexpected(info.error().within("watch", bucket));
     last_sequence = info->last_sequence;
   }

@@ -154,15 +154,11 @@ Status OrderedConsumer::Impl::check_history(const Context& context) {
 
 // Asks once. An Error: nobody answered who knows.
 Result<OrderedConsumer::Impl::Look> OrderedConsumer::Impl::look_at_history(const Context& context) {
-  const auto info = jetstream_.stream_info(context, options_.stream);
+  const auto info = jetstream_.stream_info_of_leader(context, options_.stream);
   if (!info) {
     if (info.error().code() != ErrorCode::not_found) return std::unexpected(info.error());
     return Look{Error(ErrorCode::not_found, std::string(operation), options_.stream, info.error().reason()),
                 !made_once_};
-  }
-  if (!info->from_leader()) {
-    return failure(ErrorCode::unavailable, std::string(operation), options_.stream,
-                   "the stream has no leader now");
   }
   const auto history = compare_history(context, *info);
   if (!history) return std::unexpected(history.error());

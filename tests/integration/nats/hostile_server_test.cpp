@@ -16,6 +16,7 @@
 
 #include "base/file_descriptor.hpp"
 #include "nats/jetstream.hpp"
+#include "nats/kv_bucket.hpp"
 #include "nats/ordered_consumer.hpp"
 #include "nats/server_probe.hpp"
 #include "support/nats_fixture.hpp"
@@ -113,6 +114,29 @@ TEST_F(HostileServer, AStreamWithoutALeaderSaysNothingAboutItsHistory) {
   const auto led = begin();
   ASSERT_FALSE(led);
   EXPECT_THAT(led.error().message(), Not(HasSubstr("no leader")));
+}
+
+TEST_F(HostileServer, ABucketWithoutALeaderLostNothing) {
+  Impostor impostor(connect(), "$JS.API.STREAM.INFO.>");
+  const auto answer = [&](int last, std::string_view leader) {
+    impostor.answer(
+        fmt::format(R"({{"config":{{"name":"KV_b","subjects":["$KV.b.>"]}},"state":{{"last_seq":{}}},)"
+                    R"("created":"2026-01-01T00:00:00Z","cluster":{{"name":"c"{}}}}})",
+                    last, leader));
+  };
+  answer(7, R"(,"leader":"n1")");
+  const JetStream jetstream(connect());
+  const auto bucket = KeyValue::open(soon(), jetstream, std::string("b"));
+  ASSERT_OK(bucket);
+  EXPECT_OK(bucket->status(soon()));
+  answer(3, "");
+  EXPECT_ERROR(bucket->status(Context::background().with_timeout(300ms)), ErrorCode::unavailable);
+  KeyValueWatchOptions behind_it;
+  behind_it.resume_after = Revision(7);
+  EXPECT_ERROR(bucket->watch(Context::background().with_timeout(300ms), ">", behind_it),
+               ErrorCode::unavailable);
+  answer(3, R"(,"leader":"n2")");
+  EXPECT_ERROR(bucket->status(soon()), ErrorCode::failed_precondition);
 }
 
 TEST_F(HostileServer, ADirectReadTellsWhatItsStatusMeansAndTrustsNoMessageWithoutItsPlace) {
