@@ -47,8 +47,8 @@ inline constexpr std::int64_t no_deadline = INT64_MAX;
 /// Something that must be gone when the lease is over, besides the backend's process: an address, a systemd
 /// unit. drop() is called in the guard, any number of times, also when there is nothing to drop; it must not
 /// block for longer than some milliseconds. What takes longer goes on in a child process: its id, or 0. The
-/// guard reaps it, takes its end with status 0 for the end of what was to be dropped, and does not call drop()
-/// meanwhile.
+/// guard reaps it, takes its end with status 0 for the end of what was to be dropped, and does not call
+/// drop() meanwhile.
 class Fence {
  public:
   virtual ~Fence() = default;
