@@ -266,7 +266,7 @@ class Checks {
   std::vector<Finding> findings_;
 };
 
-void print(const CommandLine& line, const std::vector<Finding>& findings, HealthLevel worst) {
+void print_findings(const CommandLine& line, const std::vector<Finding>& findings, HealthLevel worst) {
   if (line.common.json) {
     nlohmann::json list = nlohmann::json::array();
     for (const Finding& finding : findings) {
@@ -293,7 +293,7 @@ void check(CommandLine& line, const ConfigFlags& flags) {
   const Context context = daemon::context_until_signal().with_timeout(30s);
   const auto findings = Checks(context, std::move(*config)).run();
   const auto worst = std::ranges::max(findings, {}, &Finding::level).level;
-  print(line, findings, worst);
+  print_findings(line, findings, worst);
   if (worst == HealthLevel::critical) line.exit_status = ExitStatus::failed;
 }
 

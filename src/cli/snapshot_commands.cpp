@@ -35,7 +35,7 @@ nlohmann::json to_json(const log::Object& object) {
           {"created_at", log::format_timestamp(object.created_at)}};
 }
 
-void print(const CommandLine& line, const log::Object& object) {
+void print_snapshot(const CommandLine& line, const log::Object& object) {
   if (line.common.json) {
     fmt::print("{}\n", to_json(object).dump());
   } else {
@@ -76,7 +76,7 @@ Status create(const CommandLine& line, const Arguments& arguments) {
         return {};
       });
   if (!object) return std::unexpected(object.error());
-  print(line, *object);
+  print_snapshot(line, *object);
   return {};
 }
 
@@ -86,7 +86,7 @@ Status list(const CommandLine& line, const Arguments& arguments) {
   if (!opened) return std::unexpected(opened.error());
   const auto view = log::read_log(context, *opened->bucket);
   if (!view) return std::unexpected(view.error());
-  for (const auto& [name, object] : view->level(log::snapshot_level)) print(line, object);
+  for (const auto& [name, object] : view->level(log::snapshot_level)) print_snapshot(line, object);
   return {};
 }
 
